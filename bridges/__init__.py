@@ -1,0 +1,1 @@
+"""Bridges: one folder per protocol, from a device's bytes to samples."""

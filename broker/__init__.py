@@ -1,0 +1,1 @@
+"""The broker: a ready mosquitto configuration, and an embedded one for the demo."""

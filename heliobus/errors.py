@@ -1,0 +1,36 @@
+"""The five errors of heliobus, one per reaction.
+
+    HeliobusError
+    ├── ConfigError    stop: only a person can mend it
+    ├── LinkError      close the link and open it again later
+    ├── FrameError     drop these bytes, ask again at the next turn
+    ├── CommandError   refuse the command and answer why
+    └── SinkError      keep the data and try again later
+
+A message says where, what was found, what was expected and what to do, in one line.
+Anything else that escapes from heliobus is a bug.
+"""
+
+
+class HeliobusError(Exception):
+    """One of the errors below; never raised itself."""
+
+
+class ConfigError(HeliobusError):
+    """The configuration, or what it names on this machine, cannot work as it stands."""
+
+
+class LinkError(HeliobusError):
+    """The way to a device is gone: port closed, cable pulled, host unreachable, no answer."""
+
+
+class FrameError(HeliobusError):
+    """Bytes that are not a whole, sound answer to what was asked."""
+
+
+class CommandError(HeliobusError):
+    """A command that must not be carried out."""
+
+
+class SinkError(HeliobusError):
+    """A destination that cannot take data now."""
