@@ -1,0 +1,178 @@
+"""Start a broker as a child process that lives as long as the process that started it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from broker import ports
+from heliobus.errors import ConfigError
+from heliobus.settings import BrokerStart
+
+HOST: Final = "127.0.0.1"
+_HERE = Path(__file__).resolve().parent
+# Distributions keep servers outside an ordinary user's PATH.
+_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+_ACCEPT_S = 15.0  # the embedded one imports for seconds on a small computer
+_STOP_S = 2.0
+# MQTT 3.1.1 CONNECT, clean session, keep alive 10 s, client id "heliobus-probe".
+_CONNECT = b"\x10\x1a\x00\x04MQTT\x04\x02\x00\x0a\x00\x0eheliobus-probe"
+_CONNACK = b"\x20\x02"
+_DISCONNECT = b"\xe0\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBroker:
+    """A broker that we started: `name` is mosquitto or embedded, `log` the file it writes to."""
+
+    name: str
+    port: int
+    log: Path
+    _process: subprocess.Popen[bytes] = field(repr=False)
+
+    @property
+    def pid(self) -> int:
+        """Give the process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Say whether it still lives."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it, by force after two seconds. Safe to call twice."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def start_broker(kind: BrokerStart, port: int, folder: Path) -> RunningBroker:
+    """Start a broker on loopback with its files in `folder`, and wait until it accepts.
+
+    Call it from a thread that lives as long as the broker should. Raise ConfigError.
+    """
+    name, prepare = _choose(kind)
+    if ports.taken(HOST, port):
+        raise ConfigError(
+            f"broker: port {port} on {HOST} is in use by {ports.holder(port)};"
+            " stop it, use it (broker.start: no), or choose another port in broker.url"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    command = prepare(port, folder)
+    log = folder / f"{name}.log"
+    leash = [sys.executable, "-I", "-S", str(_HERE / "leash.py"), str(os.getpid())]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            leash + command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is ours to handle: the broker stops last
+        )
+    broker = RunningBroker(name, port, log, process)
+    _wait_until_it_accepts(broker)
+    return broker
+
+
+def find_mosquitto() -> str | None:
+    """Give the path of the mosquitto program, None where it is not installed."""
+    return shutil.which("mosquitto", path=_PATH)
+
+
+def _choose(kind: BrokerStart) -> tuple[str, Callable[[int, Path], list[str]]]:
+    """Give the name of a broker that is installed, and the maker of its command."""
+    has = {
+        BrokerStart.MOSQUITTO: find_mosquitto() is not None,
+        BrokerStart.EMBEDDED: find_spec("amqtt") is not None,
+    }
+    wanted = list(_BROKERS) if kind is BrokerStart.AUTO else [kind]
+    for candidate in wanted:
+        if has.get(candidate):
+            return candidate.value, _BROKERS[candidate]
+    names = " or ".join(candidate.value for candidate in wanted)
+    raise ConfigError(
+        f"broker: start asks for {names}, which is not installed here;"
+        " try 'sudo apt install mosquitto' or 'pip install heliobus[demo]'"
+    )
+
+
+def _mosquitto_command(port: int, folder: Path) -> list[str]:
+    file = folder / "mosquitto.conf"
+    file.write_text(mosquitto_configuration(port, folder))
+    return [find_mosquitto() or "mosquitto", "-c", str(file)]
+
+
+def mosquitto_configuration(port: int, folder: Path) -> str:
+    """Adapt our shipped configuration to a port, a folder and this machine's addresses."""
+    shipped = (_HERE / "mosquitto" / "mosquitto.conf").read_text()
+    lines = [line.replace("listener 1883", f"listener {port}") for line in shipped.splitlines()]
+    if not _has_ipv6():
+        lines = [line for line in lines if not line.startswith(f"listener {port} ::1")]
+    lines += ["", "# Added for this start.", f"persistence_location {folder.resolve()}/"]
+    lines += ["log_dest stderr"]
+    if os.geteuid() == 0:
+        lines += ["user root"]  # else it becomes user mosquitto, who cannot write to the folder
+    return "\n".join(lines) + "\n"
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _embedded_command(port: int, _folder: Path) -> list[str]:
+    # By its path and with -P: a folder named `broker` where the user stands is not ours.
+    return [sys.executable, "-P", str(_HERE / "embedded.py"), "--port", str(port)]
+
+
+_BROKERS: Final = {  # in order of preference
+    BrokerStart.MOSQUITTO: _mosquitto_command,
+    BrokerStart.EMBEDDED: _embedded_command,
+}
+
+
+def _wait_until_it_accepts(broker: RunningBroker) -> None:
+    deadline = time.monotonic() + _ACCEPT_S
+    while time.monotonic() < deadline:
+        if not broker.running:
+            raise ConfigError(f"broker: {broker.name} ended at once: {_last_line(broker.log)}")
+        if _accepts(broker.port):
+            return
+        time.sleep(0.02)
+    broker.stop()
+    raise ConfigError(
+        f"broker: {broker.name} does not accept connections on {HOST}:{broker.port} after"
+        f" {_ACCEPT_S:.0f} s: {_last_line(broker.log)}"
+    )
+
+
+def _accepts(port: int) -> bool:
+    """Say whether a broker answers an MQTT CONNECT, whatever it answers."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1.0) as connection:
+            connection.sendall(_CONNECT)
+            answer = connection.recv(4)
+            connection.sendall(_DISCONNECT)
+    except OSError:
+        return False
+    return answer.startswith(_CONNACK)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

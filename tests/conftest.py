@@ -1,0 +1,47 @@
+"""Fixtures for every test: real brokers, and the optional folder of further vectors."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from heliobus.settings import BrokerStart
+from tests.helpers import BrokerProcess, lacking, require_program, vectors_folder
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[BrokerProcess]:
+    """Run a real mosquitto with our shipped configuration."""
+    require_program("mosquitto", package="mosquitto")
+    yield from _running(BrokerProcess(BrokerStart.MOSQUITTO, tmp_path / "mosquitto"))
+
+
+@pytest.fixture
+def embedded_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+    """Run the embedded broker in a process of its own."""
+    if find_spec("amqtt") is None:
+        lacking("amqtt is not installed here: pip install heliobus[demo]")
+    yield from _running(BrokerProcess(BrokerStart.EMBEDDED, tmp_path / "embedded"))
+
+
+@pytest.fixture(params=["mosquitto", "embedded_broker"])
+def any_broker(request: pytest.FixtureRequest) -> BrokerProcess:
+    """Run the test once with each broker that we ship."""
+    broker: BrokerProcess = request.getfixturevalue(request.param)
+    return broker
+
+
+@pytest.fixture
+def vectors() -> Path:
+    """Give the optional folder of further vectors, or skip the test: they are no requirement."""
+    folder = vectors_folder()
+    if folder is None:
+        pytest.skip("no folder of further vectors (HELIOBUS_VECTORS)")
+    return folder
+
+
+def _running(broker: BrokerProcess) -> Iterator[BrokerProcess]:
+    broker.start()
+    yield broker
+    broker.stop()
