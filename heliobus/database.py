@@ -1,0 +1,261 @@
+"""The way to any SQL database: its address, its connection, and how it differs from the others.
+
+Everything goes through SQLAlchemy Core. What differs between databases stands in DIALECTS and
+in the two column types below; the words for their errors are in `heliobus/database_errors.py`.
+
+    table per kind   inverter, battery, ..., events (kind event), sensor (also unknown kinds)
+    its key          (device_id, time); devices.id names one (site, bridge, device)
+    its columns      quality, simulated, one per field of the contract, other (JSON)
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from heliobus.errors import ConfigError
+from heliobus.sample import dumps, time_ms, time_text
+
+try:
+    import sqlalchemy as sa
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        "an SQL archive needs the package SQLAlchemy: pip install 'heliobus[sql]'"
+    ) from error
+
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+__all__ = ["DIALECTS", "JSON", "TEXT", "Address", "TimeMs", "address", "connect", "sa", "tables"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE_MS = timedelta(milliseconds=1)
+# One attempt at a lock: a stop must be served within 2 s, and whoever asks repeats anyway.
+_LOCK_S = 1.0
+_CONNECT_S = 2
+
+TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+JSON = sa.JSON(none_as_null=True)
+
+
+class TimeMs(TypeDecorator[int]):
+    """Milliseconds since 1970, stored as the time type of the database, always UTC.
+
+    SQLite has none: there it is the text of the bus, `2026-11-21T10:15:30.123Z`. It sorts by
+    time, SQLite's date functions read it, and Grafana's SQLite plugin takes it as a time with
+    milliseconds (it knows text only in this form, and numbers only as whole seconds).
+    """
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
+        """Choose the type of column."""
+        return dialect.type_descriptor(DIALECTS[dialect.name].time)
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> Any:
+        """Turn milliseconds into what the driver takes."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return time_text(value)
+        moment = _EPOCH + value * _ONE_MS
+        return moment if DIALECTS[dialect.name].zoned else moment.replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> int | None:
+        """Turn what the driver gives into milliseconds."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return time_ms(value)
+        moment: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // _ONE_MS
+
+
+Upsert = Callable[[sa.Table, Sequence[str], Sequence[str]], sa.Insert]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What one database does differently.
+
+    `driver` is taken when an address names none. `upsert(table, key, others)` replaces `others`
+    in a row that exists. `epoch_s` turns a time column into whole seconds since 1970.
+    """
+
+    driver: str
+    time: TypeEngine[Any]
+    upsert: Upsert
+    epoch_s: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[int]]
+    zoned: bool = False
+    connect: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _on_conflict(insert: Any) -> Upsert:
+    def upsert(table: sa.Table, key: Sequence[str], others: Sequence[str]) -> sa.Insert:
+        statement = insert(table)
+        replaced = {name: statement.excluded[name] for name in others}
+        result: sa.Insert = statement.on_conflict_do_update(index_elements=key, set_=replaced)
+        return result
+
+    return upsert
+
+
+def _on_duplicate_key(table: sa.Table, _key: Sequence[str], others: Sequence[str]) -> sa.Insert:
+    statement = mysql.insert(table)
+    return statement.on_duplicate_key_update({name: statement.inserted[name] for name in others})
+
+
+_MYSQL = Dialect(
+    driver="pymysql",
+    time=mysql.DATETIME(fsp=3),
+    upsert=_on_duplicate_key,
+    # UNIX_TIMESTAMP would read the column in the time zone of the session.
+    epoch_s=lambda time: sa.func.timestampdiff(sa.text("SECOND"), "1970-01-01", time),
+    connect={
+        "connect_timeout": _CONNECT_S,
+        "read_timeout": 10,
+        "write_timeout": 10,
+        "charset": "utf8mb4",
+        # Without strict mode a value that does not fit is cut in silence.
+        "init_command": "SET sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+    },
+)
+DIALECTS: Mapping[str, Dialect] = {
+    "sqlite": Dialect(
+        driver="pysqlite",
+        time=TEXT,
+        upsert=_on_conflict(sqlite.insert),
+        epoch_s=lambda time: sa.cast(sa.func.strftime("%s", time), sa.Integer),
+    ),
+    "postgresql": Dialect(
+        driver="psycopg",
+        time=postgresql.TIMESTAMP(timezone=True, precision=3),
+        upsert=_on_conflict(postgresql.insert),
+        epoch_s=lambda time: sa.cast(sa.func.floor(sa.extract("epoch", time)), sa.BigInteger),
+        zoned=True,
+        connect={"connect_timeout": _CONNECT_S},
+    ),
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is. `file` is set for SQLite. `shown` holds no secret."""
+
+    url: sa.URL = field(repr=False)
+    shown: str
+    file: Path | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """Give what this database does differently."""
+        return DIALECTS[self.url.get_backend_name()]
+
+
+def address(url: str, folder: Path, password: str | None = None) -> Address:
+    """Read an address; a relative SQLite file starts at `folder`. No I/O. Raise ConfigError."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        # The text is not repeated: it may hold a password.
+        raise ConfigError(
+            "url: found no address of a database, expected it like sqlite:///history.db"
+            " or mysql+pymysql://user@host/heliobus"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend not in DIALECTS:
+        known = ", ".join(sorted(DIALECTS))
+        raise ConfigError(f"url: found the database {backend!r}, expected one of {known}")
+    if "+" not in parsed.drivername:
+        parsed = parsed.set(drivername=f"{backend}+{DIALECTS[backend].driver}")
+    if password is not None:
+        parsed = parsed.set(password=password)
+    return _file(parsed, folder) if backend == "sqlite" else _server(parsed)
+
+
+def _file(url: sa.URL, folder: Path) -> Address:
+    if not url.database or url.database == ":memory:" or url.host:
+        raise ConfigError(
+            "url: found no file, expected it like sqlite:///history.db (beside the configuration)"
+            " or sqlite:////var/lib/heliobus/history.db"
+        )
+    file = folder / url.database
+    return Address(url=url.set(database=str(file)), shown=str(file), file=file)
+
+
+def _server(url: sa.URL) -> Address:
+    if not url.database:
+        raise ConfigError(f"url: {url.host or 'the address'} names no database, expected .../NAME")
+    return Address(url=url, shown=f"{url.host or 'localhost'}/{url.database}")
+
+
+def connect(place: Address, *, read_only: bool = False) -> sa.Engine:
+    """Make the engine; it connects at its first use. Raise ConfigError when no driver is there.
+
+    An SQLite transaction of a writer begins with BEGIN IMMEDIATE: a lock shows at its start,
+    never in its middle.
+    """
+    options: dict[str, Any] = {"json_serializer": lambda value: dumps(value).decode()}
+    if place.file is None:
+        options |= {"connect_args": dict(place.dialect.connect), "pool_pre_ping": True}
+    else:
+        options["creator"] = _opener(place.file, read_only=read_only)
+    try:
+        engine = sa.create_engine(place.url, **options)
+    except (sa.exc.NoSuchModuleError, sa.exc.ArgumentError, TypeError) as error:
+        raise ConfigError(f"url: {error}".splitlines()[0]) from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"url: the driver for {place.url.drivername} is not installed:"
+            f" pip install {error.name or place.url.get_driver_name()}"
+        ) from error
+    if engine.dialect.is_async:
+        driver = place.dialect.driver
+        raise ConfigError(f"url: {place.url.drivername} is asynchronous, expected +{driver}")
+    if place.file is not None:
+        begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+        sa.event.listen(engine, "begin", lambda c: c.exec_driver_sql(begin))
+    return engine
+
+
+def _opener(file: Path, *, read_only: bool) -> Callable[[], sqlite3.Connection]:
+    def opened() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(os.fspath(file))}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            timeout=_LOCK_S,
+            isolation_level=None,  # SQLAlchemy says BEGIN, see `connect`
+            check_same_thread=False,  # its pool hands a connection to one thread at a time
+        )
+        if not read_only:
+            # A power cut may take the last transactions, each as a whole: data and cursor go
+            # together, so the sink asks for that stretch again. That is why NORMAL is enough,
+            # and it spares an SD card one sync per transaction.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    return opened
+
+
+def tables(connection: sa.Connection) -> dict[str, dict[str, TypeEngine[Any]]]:
+    """Give every table with its columns as the database has them now."""
+    inspector = sa.inspect(connection)
+    return {
+        name: {column["name"]: column["type"] for column in inspector.get_columns(name)}
+        for name in inspector.get_table_names()
+    }
+
+
+def loads_list(text: str) -> list[str]:
+    """Read a column of type array: the JSON text that the sink wrote."""
+    value = json.loads(text)
+    return value if isinstance(value, list) else [text]
