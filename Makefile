@@ -1,0 +1,44 @@
+# Everything a person does in this repository. Each target does all its own set-up.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench docs clean
+
+BIN := .venv/bin
+INPUTS := pyproject.toml constraints.txt scripts/setup scripts/system-packages.txt
+# The slow tests run where everything is required: in CI.
+ifeq ($(filter-out 0,$(HELIOBUS_REQUIRE_ALL)),)
+  SELECT := -m "not slow"
+endif
+
+help:  ## print this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: .venv/ready-all  ## make .venv with heliobus and every tool in it
+
+demo: .venv/ready-demo  ## a whole simulated off-grid house; Ctrl-C ends it
+	@$(BIN)/heliobus demo $(ARGS)
+
+test: check  ## everything that must hold: check, then the tests (ARGS="-k topics" for some)
+	@$(BIN)/pytest $(SELECT) $(ARGS)
+
+check: setup  ## the rules of style and types
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+
+bench: setup  ## measure time and memory against bench/limits.toml
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: setup  ## write the reference pages anew from schemas/
+	@$(BIN)/python -m docs $(ARGS)
+
+clean:  ## remove .venv and everything else that was made here
+	@rm -rf .venv build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/ready-all: $(INPUTS)
+	@scripts/setup all
+	@touch .venv/ready-demo $@
+
+.venv/ready-demo: $(INPUTS)
+	@scripts/setup demo
+	@touch $@
