@@ -25,6 +25,7 @@ class BrokerSettings:
     username: str | None = None  # None: the component's name, when there is a password
     password: str | None = field(default=None, repr=False)
     start: BrokerStart = BrokerStart.NO
+    mqtt5: bool = True  # False: known to speak 3.1.1 only, as the embedded one
 
     @property
     def url(self) -> str:

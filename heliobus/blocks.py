@@ -1,0 +1,232 @@
+"""The settled part of a journal: compressed blocks of samples in one SQLite file (WAL).
+
+A block holds what one flush of the tail brought, in the order in which it was measured; block
+numbers rise in that order too, also where the clock was set back.
+"""
+
+import contextlib
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS blocks (
+    id INTEGER PRIMARY KEY, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+    devices TEXT NOT NULL, data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS blocks_last ON blocks (last_ms);
+CREATE TABLE IF NOT EXISTS heads (device TEXT PRIMARY KEY, last_ms INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journaled sample: its payload as published."""
+
+    device: str
+    time_ms: int
+    prev_ms: int | None
+    payload: bytes
+
+    def line(self) -> bytes:
+        """Write the entry as one line."""
+        prev = b"" if self.prev_ms is None else b"%d" % self.prev_ms
+        return b"%s\t%d\t%s\t%s\n" % (self.device.encode(), self.time_ms, prev, self.payload)
+
+
+def read_entries(data: bytes) -> Iterator[Entry]:
+    """Read lines of entries; a cut or damaged line is passed over."""
+    for line in data.split(b"\n"):
+        with contextlib.suppress(ValueError):
+            device, time_ms, prev_ms, payload = line.split(b"\t", 3)
+            if payload.endswith(b"}"):
+                yield Entry(
+                    device.decode(), int(time_ms), int(prev_ms) if prev_ms else None, payload
+                )
+
+
+class Blocks:
+    """The SQLite file. Used from one thread. Faults are raised as sqlite3.Error."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+
+    def open(self) -> str | None:
+        """Open or create the file. Say so in a line where a damaged one had to be set aside."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = self._connect()
+        except sqlite3.DatabaseError as error:
+            return self.mend(error)
+        return None
+
+    def mend(self, error: sqlite3.Error) -> str | None:
+        """Set a damaged file aside and begin a new one; None where the file is not damaged."""
+        # An OperationalError (locked, full, input/output) may pass; damage does not.
+        if isinstance(error, sqlite3.OperationalError):
+            return None
+        self.close()
+        report = self._set_aside(error)
+        self._db = self._connect()
+        return report
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.executescript(_SCHEMA)
+            # Not the whole file (256 MB on an SD card take minutes): `mend` serves what shows later.
+            for (data,) in db.execute("SELECT data FROM blocks ORDER BY id DESC LIMIT 1"):
+                _unpack(data)
+        except sqlite3.DatabaseError:
+            db.close()
+            raise
+        return db
+
+    def _set_aside(self, error: Exception) -> str:
+        number = 1
+        while (aside := self._path.with_suffix(f".damaged-{number}")).exists():
+            number += 1
+        self._path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        return (
+            f"{self._path}: damaged ({error}); set aside as {aside.name} and a new journal begun; "
+            "what a sink had not yet stored from it is lost"
+        )
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise sqlite3.ProgrammingError(f"{self._path} is not open")
+        return self._db
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._open
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Store the entries as one block, synced when this returns."""
+        times = [entry.time_ms for entry in entries]
+        heads = {entry.device: entry.time_ms for entry in entries}
+        data = zlib.compress(b"".join(entry.line() for entry in entries))
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO blocks (first_ms, last_ms, devices, data) VALUES (?, ?, ?, ?)",
+                (min(times), max(times), f",{','.join(sorted(heads))},", data),
+            )
+            db.executemany("INSERT OR REPLACE INTO heads VALUES (?, ?)", heads.items())
+
+    def prune(self, before_ms: int | None, max_bytes: int) -> bool:
+        """Drop the oldest blocks: those before a time (None: none by age), those over a size.
+
+        Return whether anything was dropped.
+        """
+        oldest_ms = self._one("SELECT last_ms FROM blocks ORDER BY id LIMIT 1")
+        by_age = before_ms is not None and oldest_ms is not None and oldest_ms < before_ms
+        excess_bytes = self.size_bytes - max_bytes
+        if not by_age and excess_bytes <= 0:
+            return False
+        with self._transaction() as db:
+            if by_age:
+                # Up to the first block that is young enough: blocks go in the order of the log.
+                db.execute(
+                    "DELETE FROM blocks WHERE id < coalesce((SELECT min(id) FROM blocks "
+                    "WHERE last_ms >= ?), 1 << 62)",
+                    (before_ms,),
+                )
+            if excess_bytes > 0:
+                self._drop_oldest(db, excess_bytes)
+            # A device's head goes with its last block.
+            db.execute(
+                "DELETE FROM heads WHERE NOT EXISTS "
+                "(SELECT 1 FROM blocks WHERE instr(devices, ',' || heads.device || ','))"
+            )
+        return True
+
+    def _drop_oldest(self, db: sqlite3.Connection, excess_bytes: int) -> None:
+        for number, size_bytes in db.execute(
+            "SELECT id, length(data) + 64 FROM blocks ORDER BY id"
+        ).fetchall():
+            if excess_bytes <= 0:
+                break
+            db.execute("DELETE FROM blocks WHERE id = ?", (number,))
+            excess_bytes -= size_bytes
+
+    # ------------------------------------------------------------------ reading
+
+    def heads(self) -> dict[str, int]:
+        """Give the newest time of every device of which something is kept."""
+        return dict(self._open.execute("SELECT device, last_ms FROM heads"))
+
+    def newest(self) -> list[Entry]:
+        """Give the entries of the newest block."""
+        data = self._one("SELECT data FROM blocks ORDER BY id DESC LIMIT 1")
+        return list(read_entries(_unpack(data))) if data else []
+
+    def of_device(self, device: str, start: int) -> Iterator[Entry]:
+        """Walk a device's entries from block number `start` on."""
+        for (number,) in self._open.execute(
+            "SELECT id FROM blocks WHERE id >= ? AND instr(devices, ?) ORDER BY id",
+            (start, f",{device},"),
+        ):
+            data = self._one("SELECT data FROM blocks WHERE id = ?", number)
+            for entry in read_entries(_unpack(data)):
+                if entry.device == device:
+                    yield entry
+
+    def spanning(self, device: str, time_ms: int) -> list[int]:
+        """Give the blocks that may hold an entry of just this time, oldest first."""
+        rows = self._open.execute(
+            "SELECT id FROM blocks WHERE last_ms >= ? AND first_ms <= ? AND instr(devices, ?) "
+            "ORDER BY id",
+            (time_ms, time_ms, f",{device},"),
+        )
+        return [number for (number,) in rows]
+
+    def first_past(self, time_ms: int) -> int | None:
+        """Give the first block that holds anything later than this time."""
+        number: int | None = self._one("SELECT min(id) FROM blocks WHERE last_ms > ?", time_ms)
+        return number
+
+    @property
+    def size_bytes(self) -> int:
+        """Give the bytes in use; pages that pruning has freed do not count."""
+        page_size, pages, free = (
+            self._one(f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count")
+        )
+        return int(page_size * (pages - free))
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """Give the time of the oldest block that is kept."""
+        time_ms: int | None = self._one("SELECT first_ms FROM blocks ORDER BY id LIMIT 1")
+        return time_ms
+
+    def _one(self, query: str, *parameters: object) -> Any:
+        row = self._open.execute(query, parameters).fetchone()
+        return row[0] if row else None
+
+
+def _unpack(data: bytes) -> bytes:
+    try:
+        return zlib.decompress(data)
+    except zlib.error as error:
+        raise sqlite3.DatabaseError(f"a block is damaged: {error}") from error

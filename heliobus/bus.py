@@ -1,0 +1,300 @@
+"""The MQTT client of a component.
+
+MQTT 5 first, since only it reports a refused publish; 3.1.1 where the broker knows no better.
+Each connection has a paho client of its own: nothing is queued, resent or remembered across a
+lost connection. What could not be sent is in the journal, and the next message shows the hole.
+"""
+
+import errno
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from heliobus.faults import Faults
+from heliobus.settings import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 15
+CONNACK_S = 3.0
+RECONNECT_S = (0.5, 1.0, 2.0, 4.0)
+# More unacknowledged messages than this: the broker does not follow (frozen, or far away), and
+# handing it more would only fill memory. The journal keeps what is not sent.
+MAX_UNACKED = 200
+
+_P = ParamSpec("_P")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it came."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+def _guarded(
+    callback: Callable[Concatenate["Bus", _P], None],
+) -> Callable[Concatenate["Bus", _P], None]:
+    """Keep an exception from killing paho's thread in silence: it is a bug, and is logged."""
+
+    @functools.wraps(callback)
+    def call(bus: "Bus", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            callback(bus, *args, **kwargs)
+        except Exception:
+            log.exception("bug in %s; please report it", callback.__name__)
+
+    return call
+
+
+class Bus:
+    """One component's way to the broker; reconnects for ever.
+
+    `on_connect` and `on_message` run in the network thread and must not wait for the bus.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        name: str,
+        *,
+        will: tuple[str, bytes],
+        subscriptions: Sequence[tuple[str, int]] = (),
+        on_connect: Callable[[], None] = lambda: None,
+        on_message: Callable[[Message], None] = lambda message: None,
+    ) -> None:
+        self._broker = broker
+        self._name = name
+        self._will = will
+        self._subscriptions = list(subscriptions)
+        self._on_connect_done = on_connect
+        self._on_message_done = on_message
+        self._protocol = mqtt.MQTTv5 if broker.mqtt5 else mqtt.MQTTv311
+        self._client: mqtt.Client | None = None
+        self._lock = threading.Lock()
+        self._topics: dict[int, str] = {}
+        self._answered = False
+        self._sent = 0
+        self._acked = 0
+        self._up = threading.Event()
+        self._idle = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
+        self._faults = Faults(log)
+
+    # ------------------------------------------------------------------ for the component
+
+    def start(self) -> None:
+        """Begin to connect, in a thread."""
+        self._thread.start()
+
+    @property
+    def connected(self) -> bool:
+        """Say whether the broker has accepted us and nothing has gone wrong since."""
+        return self._up.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the network thread runs."""
+        return self._thread.is_alive()
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Wait for the first connection."""
+        return self._up.wait(timeout_s)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Hand a message to the broker at QoS 1. False: not now; it is not kept."""
+        with self._lock:
+            client = self._client
+            if client is None or not self._up.is_set() or self._unacked >= MAX_UNACKED:
+                return False
+            self._sent += 1
+            self._idle.clear()
+        info = client.publish(topic, payload, qos=1, retain=retain)
+        with self._lock:
+            if client is self._client and self._unacked:
+                self._topics[info.mid] = topic
+        return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    @property
+    def _unacked(self) -> int:
+        return self._sent - self._acked
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until the broker has acknowledged all that was published."""
+        return not self.connected or self._idle.wait(timeout_s)
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """Disconnect in order and end the thread; safe to call twice."""
+        self._stop.set()
+        client = self._client
+        if client is not None:
+            client.disconnect()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    # ------------------------------------------------------------------ the network thread
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._stop.is_set():
+            client = self._new_client()
+            try:
+                client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
+            except (OSError, ValueError) as error:
+                self._faults.report("broker", self._no_connection(error))
+            else:
+                self._serve(client)
+                if self._lost():
+                    attempt = 0
+            self._stop.wait(RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)])
+            attempt += 1
+
+    def _serve(self, client: mqtt.Client) -> None:
+        """Run one connection to its end."""
+        end_s = time.monotonic() + CONNACK_S
+        while not self._answered and time.monotonic() < end_s:
+            if client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return
+        if self._answered:
+            client.loop_forever()
+            return
+        # Some brokers of 3.1.1 read the words of MQTT 5 as lengths, and wait for ever.
+        was_5 = self._protocol == mqtt.MQTTv5
+        self._protocol = mqtt.MQTTv311 if was_5 else mqtt.MQTTv5
+        self._faults.report(
+            "broker",
+            f"broker {self._broker.url}: no answer in {CONNACK_S:.0f} s; "
+            f"trying again with MQTT {'3.1.1' if was_5 else '5'}",
+        )
+
+    def _new_client(self) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._name,
+            protocol=self._protocol,
+            reconnect_on_failure=False,
+            clean_session=None if self._protocol == mqtt.MQTTv5 else True,
+        )
+        client.max_inflight_messages_set(MAX_UNACKED)
+        client.will_set(*self._will, qos=1, retain=True)
+        if self._broker.password is not None:
+            client.username_pw_set(self._broker.username or self._name, self._broker.password)
+        client.on_connect = self._connected
+        client.on_publish = self._published
+        client.on_message = self._message
+        client.on_subscribe = self._subscribed
+        with self._lock:
+            self._client = client
+            self._answered = False
+            self._sent = self._acked = 0
+            self._topics.clear()
+            self._idle.set()
+        return client
+
+    def _lost(self) -> bool:
+        """Note that the connection has ended. Return whether there was one."""
+        was_up = self._up.is_set()
+        self._up.clear()
+        if was_up and not self._stop.is_set():
+            self._faults.report(
+                "broker", f"broker {self._broker.url}: the connection is lost; trying again"
+            )
+        self._idle.set()
+        return was_up
+
+    def _no_connection(self, error: Exception) -> str:
+        where = f"broker {self._broker.url}"
+        if getattr(error, "errno", None) == errno.ECONNREFUSED:
+            return f"{where}: nothing listens there; is the broker running? Trying again"
+        return f"{where}: no connection ({error}); check broker.url and the network. Trying again"
+
+    # ------------------------------------------------------------------ paho's callbacks
+
+    @_guarded
+    def _connected(
+        self, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+    ) -> None:
+        self._answered = True
+        if reason.is_failure:
+            self._refused(client, reason)
+            return
+        self._up.set()
+        self._faults.over("broker", f"broker {self._broker.url}: connected")
+        if self._subscriptions:
+            if self._protocol == mqtt.MQTTv5:
+                options = [
+                    (topic, SubscribeOptions(qos=qos, retainAsPublished=True))
+                    for topic, qos in self._subscriptions
+                ]
+                client.subscribe(options)
+            else:
+                client.subscribe(self._subscriptions)
+        self._on_connect_done()
+
+    def _refused(self, client: mqtt.Client, reason: ReasonCode) -> None:
+        where = f"broker {self._broker.url}"
+        if reason.getName() == "Unsupported protocol version" and self._protocol == mqtt.MQTTv5:
+            log.info("%s speaks no MQTT 5; going on with 3.1.1", where)
+            self._protocol = mqtt.MQTTv311
+        elif reason.getName() in ("Bad user name or password", "Not authorized"):
+            user = self._broker.username or self._name
+            who = f"user '{user}' or its password is" if self._broker.password else "no password is"
+            self._faults.report(
+                "broker",
+                f"{where}: {who} not accepted ({reason}); check broker.user and "
+                "broker.password_file. Trying again",
+            )
+        else:
+            self._faults.report("broker", f"{where}: refused us ({reason}). Trying again")
+        client.disconnect()
+
+    @_guarded
+    def _published(
+        self, client: mqtt.Client, _data: object, mid: int, reason: ReasonCode, _props: object
+    ) -> None:
+        with self._lock:
+            if client is not self._client:
+                return
+            self._acked += 1
+            topic = self._topics.pop(mid, "?")
+            if not self._unacked:
+                self._idle.set()
+        if reason.is_failure:
+            self._faults.report(
+                f"publish {topic}",
+                f"broker {self._broker.url}: refused what '{self._name}' publishes on {topic} "
+                f"({reason}); allow it in the broker's access list",
+            )
+
+    @_guarded
+    def _subscribed(
+        self,
+        _client: mqtt.Client,
+        _data: object,
+        _mid: int,
+        reasons: list[ReasonCode],
+        _props: object,
+    ) -> None:
+        for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
+            if reason.is_failure:
+                self._faults.report(
+                    f"subscribe {topic}",
+                    f"broker {self._broker.url}: refused '{self._name}' the subscription {topic} "
+                    f"({reason}); allow it in the broker's access list",
+                )
+
+    @_guarded
+    def _message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        self._on_message_done(Message(message.topic, bytes(message.payload), message.retain))

@@ -1,0 +1,145 @@
+"""The sink's side of losing nothing: intervals, holes, and which batch to ask for next.
+
+Every message completes an interval of one (site, bridge, device): a state message (prev, time],
+a history batch (after, to]. What is stored without a gap ends at the cursor. An interval that
+begins at or before the cursor moves it; one that begins later leaves a hole, which its bridge is
+asked to fill from its journal. Nothing here does I/O or knows a clock.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+Key = tuple[str, str, str]  # site, bridge, device
+
+MINUS_INFINITY = -(1 << 62)
+# A newest entry this far behind the cursor means that the device's clock was set back; less is a
+# journal that lost its last seconds to a power cut, which goes on beyond the cursor by itself.
+SET_BACK_MS = 60_000
+# Complete stretches beyond a hole that are remembered; forgetting one costs rewritten rows only.
+MAX_ISLANDS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What is known of one key. Times in ms since 1970; MINUS_INFINITY before everything.
+
+    `islands` are stored stretches beyond a hole, `newest_ms` the newest time that the bridge has
+    named, `astray` that its chain went on somewhere behind the cursor (a clock set back).
+    """
+
+    cursor_ms: int
+    newest_ms: int = MINUS_INFINITY
+    islands: tuple[tuple[int, int], ...] = ()
+    astray: bool = False
+
+    def has(self, time_ms: int) -> bool:
+        """Say whether the sample of this time is stored already."""
+        return time_ms == self.cursor_ms or any(a < time_ms <= b for a, b in self.islands)
+
+    def take_state(self, prev_ms: int | None, time_ms: int) -> "Track":
+        """Take in the interval of a live sample."""
+        if self.has(time_ms):
+            return self
+        if prev_ms is None or time_ms < self.cursor_ms:
+            # A new chain, or one whose beginning was missed: its bridge knows what came between.
+            return replace(self, astray=True)
+        return self._complete(prev_ms, time_ms)
+
+    def take_batch(self, after_ms: int, to_ms: int, *, empty: bool, restart: bool) -> "Track":
+        """Take in the interval of an answer from the journal."""
+        if restart:
+            return Track(cursor_ms=to_ms, newest_ms=to_ms)
+        if empty and after_ms <= self.cursor_ms:
+            cursor_ms = max(self.cursor_ms, to_ms)
+            return Track(cursor_ms=cursor_ms, newest_ms=cursor_ms)
+        return self._complete(after_ms, to_ms)
+
+    def take_head(self, last_ms: int) -> "Track":
+        """Take in the newest time that the bridge's status names."""
+        if last_ms < self.cursor_ms - SET_BACK_MS:
+            return replace(self, astray=True)
+        return replace(self, newest_ms=max(self.newest_ms, last_ms))
+
+    def _complete(self, after_ms: int, to_ms: int) -> "Track":
+        """Add an interval: to the cursor where it touches it, else as an island."""
+        islands: list[tuple[int, int]] = []
+        for a, b in sorted((*self.islands, (after_ms, to_ms))):
+            if islands and a <= islands[-1][1]:
+                islands[-1] = (islands[-1][0], max(b, islands[-1][1]))
+            else:
+                islands.append((a, b))
+        cursor_ms = self.cursor_ms
+        while islands and islands[0][0] <= cursor_ms:
+            cursor_ms = max(cursor_ms, islands.pop(0)[1])
+        return replace(
+            self,
+            cursor_ms=cursor_ms,
+            newest_ms=max(self.newest_ms, to_ms),
+            islands=tuple(islands[-MAX_ISLANDS:]),
+        )
+
+    def hole(self) -> tuple[int, int | None] | None:
+        """Give what is missing next: after which time, up to which (None: all there is)."""
+        if self.astray:
+            return self.cursor_ms, None
+        if self.islands:
+            return self.cursor_ms, self.islands[0][0]
+        if self.newest_ms > self.cursor_ms:
+            return self.cursor_ms, None
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One batch asked of one bridge."""
+
+    id: str
+    key: Key
+    after_ms: int
+    until_ms: int | None
+    asked_s: float
+
+
+class Requests:
+    """Which questions are open: one per key, a few in all, asked again when no answer comes.
+
+    A hole that only a status message has shown is given `patience_s` first: the sample itself
+    may be on its way.
+    """
+
+    def __init__(self, *, retry_s: float = 5.0, patience_s: float = 2.0, most: int = 4) -> None:
+        self._retry_s = retry_s
+        self._patience_s = patience_s
+        self._most = most
+        self._open: dict[str, Request] = {}
+        self._seen_s: dict[Key, float] = {}
+        # An answer to an earlier life of this sink must not pass for one to this.
+        self._life = secrets.token_hex(4)
+        self._count = 0
+
+    def due(self, tracks: Mapping[Key, Track], now_s: float) -> list[Request]:
+        """Give the requests to send now."""
+        self._open = {i: r for i, r in self._open.items() if now_s - r.asked_s < self._retry_s}
+        busy = {request.key for request in self._open.values()}
+        due = []
+        for key, track in tracks.items():
+            hole = track.hole()
+            if hole is None:
+                self._seen_s.pop(key, None)
+                continue
+            since_s = self._seen_s.setdefault(key, now_s)
+            certain = track.islands or track.astray
+            if key in busy or (not certain and now_s - since_s < self._patience_s):
+                continue
+            if len(self._open) >= self._most:
+                break
+            self._count += 1
+            request = Request(f"{self._life}-{self._count}", key, *hole, asked_s=now_s)
+            self._open[request.id] = request
+            due.append(request)
+        return due
+
+    def answered(self, request_id: str) -> Request | None:
+        """Close the request of this id; None where it is not open (any more)."""
+        return self._open.pop(request_id, None)

@@ -1,0 +1,35 @@
+"""Say a lasting fault once, again every hour, and when it is over: a log that people still read."""
+
+import logging
+import time
+from collections.abc import Callable
+
+REPEAT_S = 3600.0
+
+
+class Faults:
+    """The faults of one component, each under a key of its own."""
+
+    def __init__(
+        self, log: logging.Logger, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = log
+        self._monotonic = monotonic
+        self._open: dict[str, tuple[str, float]] = {}
+
+    def report(self, key: str, text: str, level: int = logging.WARNING) -> None:
+        """Log the fault when it is new, reads otherwise than before, or an hour has passed."""
+        now_s = self._monotonic()
+        known = self._open.get(key)
+        if known is None or known[0] != text or now_s - known[1] >= REPEAT_S:
+            self._open[key] = (text, now_s)
+            self._log.log(level, "%s", text)
+
+    def over(self, key: str, text: str) -> None:
+        """Log that the fault has ended, if there was one."""
+        if self._open.pop(key, None) is not None:
+            self._log.info("%s", text)
+
+    def texts(self) -> list[str]:
+        """Give what is wrong now."""
+        return [text for text, _ in self._open.values()]

@@ -1,0 +1,277 @@
+"""The bounded log on disk of whoever publishes: every sample is here before it is on the bus.
+
+    append   one line to NAME.tail with one write() and no sync: survives kill -9
+    flush    the tail becomes one compressed block in NAME.journal, synced
+    batch    what follows a sink's cursor, in the order in which it was measured
+
+The order of the log is the order of measuring, also where the clock was set back and a new chain
+begins (a sample without `prev`). So a cursor is found by its exact time first, and what follows
+it in the log is what the sink lacks, whichever way the clock went.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from heliobus.blocks import Blocks, Entry, read_entries
+from heliobus.sample import Sample
+from heliobus.settings import JournalSettings
+
+BATCH_BYTES = 60_000  # of samples; the whole answer stays below 64 kB
+# A cursor this far beyond the newest entry belongs to a clock that ran ahead, not to a power cut
+# that took the last seconds of the tail.
+AHEAD_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An answer to a sink: `entries` complete the interval (after_ms, to_ms].
+
+    `restart`: a new chain begins here; the cursor becomes `to_ms` even when that is earlier.
+    `lost_until_ms`: what lay between the cursor and this time is no longer kept.
+    """
+
+    after_ms: int | None
+    to_ms: int | None
+    entries: tuple[Entry, ...] = ()
+    restart: bool = False
+    lost_until_ms: int | None = None
+
+
+class Journal:
+    """The journal of one component. `append` may be called from any thread, the rest from one."""
+
+    def __init__(self, folder: Path, name: str, settings: JournalSettings) -> None:
+        self._settings = settings
+        self._tail_path = folder / f"{name}.tail"
+        self._moving_path = folder / f"{name}.moving"
+        self._blocks = Blocks(folder / f"{name}.journal")
+        self._lock = threading.Lock()
+        self._tail: int | None = None
+        self._torn = False
+        self._recent: list[Entry] = []
+        self._last: dict[str, int] = {}
+        self.unjournaled = 0
+        self.fault: str | None = None
+
+    def open(self) -> list[str]:
+        """Open or create the files. Return what had to be mended, a line each. Raise OSError."""
+        report = self._blocks.open()
+        self._last = self._blocks.heads()
+        for path in (self._moving_path, self._tail_path):
+            self._take_up(path)
+        self._begin_tail()
+        return [report] if report else []
+
+    def _take_up(self, path: Path) -> None:
+        """Take the entries of a tail that a stopped process left behind."""
+        try:
+            entries = list(read_entries(path.read_bytes()))
+        except FileNotFoundError:
+            return
+        # Killed after the block was written, before its tail was deleted: it is there already.
+        if entries and entries != self._blocks.newest():
+            self._recent.extend(entries)
+            self._settle(len(entries))
+            self._last.update({entry.device: entry.time_ms for entry in entries})
+        path.unlink()
+
+    def _begin_tail(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        try:
+            self._tail = os.open(self._tail_path, flags, 0o640)
+        except OSError as error:
+            self.fault = f"{self._tail_path}: {error.strerror}"
+
+    def close(self) -> None:
+        """Settle what the tail holds and close the files; safe to call twice."""
+        if self._tail is not None:
+            self.flush(None)
+            os.close(self._tail)
+            self._tail = None
+        self._blocks.close()
+
+    # ------------------------------------------------------------------ writing
+
+    def append(self, sample: Sample, payload: bytes) -> bool:
+        """Write one sample to the tail. Return whether it is on disk; count it where not."""
+        entry = Entry(sample.device, sample.time_ms, sample.prev_ms, payload)
+        with self._lock:
+            self._last[entry.device] = entry.time_ms
+            written = self._write(entry.line())
+            if written:
+                self._recent.append(entry)
+            else:
+                self.unjournaled += 1
+        return written
+
+    def _write(self, line: bytes) -> bool:
+        if self._tail is None:
+            self._begin_tail()
+        if self._tail is None:
+            return False
+        if self._torn:  # the disk was full in the middle of a line: keep the next one whole
+            line = b"\n" + line
+        try:
+            written = os.write(self._tail, line)
+        except OSError as error:
+            self.fault = f"{self._tail_path}: {error.strerror}"
+            return False
+        self._torn = written != len(line)
+        self.fault = f"{self._tail_path}: no space left" if self._torn else None
+        return not self._torn
+
+    def flush(self, prune_before_ms: int | None) -> None:
+        """Settle the tail in the journal, and drop what is too old or too much.
+
+        `prune_before_ms` None: the clock is not good enough to delete by age.
+        """
+        try:
+            with self._lock:
+                count = len(self._recent)
+                if count:
+                    self._turn_tail()
+            if count:
+                self._settle(count)
+                self._moving_path.unlink(missing_ok=True)
+            if self._blocks.prune(prune_before_ms, self._settings.max_size_bytes):
+                self._forget_heads()
+        except sqlite3.Error as error:
+            self.fault = self._blocks.mend(error) or f"{self._tail_path.stem}.journal: {error}"
+        except OSError as error:
+            self.fault = f"{self._tail_path}: {error.strerror}"
+
+    def _turn_tail(self) -> None:
+        """Begin a new tail, so that measuring never waits for the disk to sync."""
+        if self._tail is not None:
+            os.close(self._tail)
+            self._tail = None
+        if self._moving_path.exists():  # the last one could not be settled: keep its lines too
+            with self._moving_path.open("ab") as moving:
+                moving.write(b"\n" + self._tail_path.read_bytes())
+            self._tail_path.unlink()
+        else:
+            self._tail_path.rename(self._moving_path)
+        self._begin_tail()
+
+    def _settle(self, count: int) -> None:
+        self._blocks.add(self._recent[:count])
+        with self._lock:
+            del self._recent[:count]
+
+    def _forget_heads(self) -> None:
+        kept = self._blocks.heads()
+        with self._lock:
+            kept.update({entry.device: entry.time_ms for entry in self._recent})
+            self._last = kept
+
+    # ------------------------------------------------------------------ reading
+
+    def last(self, device: str) -> int | None:
+        """Give the time of the newest entry of a device."""
+        return self._last.get(device)
+
+    def heads(self) -> dict[str, tuple[int, int]]:
+        """Give the oldest kept and the newest time of every device, in ms since 1970."""
+        newest = dict(self._last)
+        return {device: (self._oldest_of(device, last), last) for device, last in newest.items()}
+
+    def _oldest_of(self, device: str, last_ms: int) -> int:
+        entry = next(self._entries(device, 0), None)
+        return entry.time_ms if entry else last_ms
+
+    @property
+    def size_bytes(self) -> int:
+        """Give the bytes in use in the journal file."""
+        return self._blocks.size_bytes
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """Give the time of the oldest entry that is kept."""
+        return self._blocks.oldest_ms
+
+    def batch(
+        self, device: str, after_ms: int | None, until_ms: int | None, max_bytes: int = BATCH_BYTES
+    ) -> Batch:
+        """Give what follows `after_ms` (None: from the beginning) in the log, at most one batch.
+
+        A batch ends at `until_ms`, at `max_bytes`, or before the sample that begins a new chain.
+        """
+        try:
+            return self._batch(device, after_ms, until_ms, max_bytes)
+        except sqlite3.Error as error:
+            self.fault = self._blocks.mend(error) or f"{self._tail_path.stem}.journal: {error}"
+        return self._batch(device, after_ms, until_ms, max_bytes)
+
+    def _batch(
+        self, device: str, after_ms: int | None, until_ms: int | None, max_bytes: int
+    ) -> Batch:
+        following = self._following(device, after_ms)
+        first = next(following, None)
+        if first is None:
+            return self._nothing(device, after_ms)
+        entries, size = [first], len(first.payload)
+        for entry in following:
+            size += len(entry.payload)
+            past = until_ms is not None and entries[-1].time_ms >= until_ms
+            if past or size > max_bytes or entry.prev_ms is None:
+                break
+            entries.append(entry)
+        restart = first.prev_ms is None and after_ms is not None
+        lost = after_ms is not None and first.prev_ms is not None and first.prev_ms > after_ms
+        return Batch(
+            after_ms=None if restart else after_ms,
+            to_ms=entries[-1].time_ms,
+            entries=tuple(entries),
+            restart=restart,
+            lost_until_ms=first.prev_ms if lost else None,
+        )
+
+    def _nothing(self, device: str, after_ms: int | None) -> Batch:
+        """Answer where nothing follows the cursor: all was sent, or all was pruned."""
+        last = self._last.get(device)
+        if last is None or after_ms is None or last <= after_ms:
+            return Batch(after_ms, last if after_ms is None else after_ms)
+        return Batch(after_ms, last, lost_until_ms=last)
+
+    def _following(self, device: str, after_ms: int | None) -> Iterator[Entry]:
+        if after_ms is None:
+            return self._entries(device, 0)
+        exact = self._after_exact(device, after_ms)
+        if exact is not None:
+            return exact
+        last = self._last.get(device)
+        if last is not None and after_ms > last + AHEAD_MS:
+            return self._entries(device, 0)
+        return self._after_time(device, after_ms)
+
+    def _after_exact(self, device: str, after_ms: int) -> Iterator[Entry] | None:
+        """Find the entry of just this time and give what follows it; None: no such entry."""
+        for start in [*self._blocks.spanning(device, after_ms), None]:
+            entries = self._entries(device, start)
+            for entry in entries:
+                if entry.time_ms == after_ms:
+                    return entries
+                if entry.time_ms > after_ms:
+                    break
+        return None
+
+    def _after_time(self, device: str, after_ms: int) -> Iterator[Entry]:
+        entries = self._entries(device, self._blocks.first_past(after_ms))
+        with contextlib.suppress(StopIteration):
+            while (entry := next(entries)).time_ms <= after_ms:
+                pass
+            yield entry
+        yield from entries
+
+    def _entries(self, device: str, start: int | None) -> Iterator[Entry]:
+        """Walk the log of a device from block `start` on, then the tail (None: only the tail)."""
+        with self._lock:
+            tail = [entry for entry in self._recent if entry.device == device]
+        if start is not None:
+            yield from self._blocks.of_device(device, start)
+        yield from tail
