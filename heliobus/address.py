@@ -1,0 +1,135 @@
+"""Link URLs: `serial:///dev/ttyUSB0?baud=2400`, `tcp://[::1]:502`, taken apart and judged.
+
+A new scheme is one row in SCHEMES and one in the table of `heliobus.link` that opens them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from heliobus.errors import ConfigError
+
+# Those that Linux and pyserial both know; devices here use 1200 to 115200.
+_BAUDS = tuple(
+    f"{rate}"
+    for rate in (
+        *(300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800),
+        *(500000, 576000, 921600, 1000000, 1500000, 2000000, 3000000, 4000000),
+    )
+)
+_LINE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "baud": _BAUDS,
+        "parity": ("N", "E", "O", "M", "S"),
+        "bytesize": ("8", "7", "6", "5"),
+        "stopbits": ("1", "1.5", "2"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The parts of a link URL: a path, or a host and a port; and the options that it names."""
+
+    url: str
+    scheme: str
+    path: str
+    host: str
+    port: int
+    options: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Give the short text for messages: /dev/ttyUSB0, 127.0.0.1:502 or [::1]:502."""
+        if self.path:
+            return self.path
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How the URLs of one scheme look: an example, the check of its place, its options."""
+
+    example: str
+    place: Callable[[SplitResult], tuple[str, str, int]]
+    options: Mapping[str, tuple[str, ...]]
+
+
+def parse(url: str) -> Address:
+    """Take `url` apart. Raise ConfigError that says what is wrong and what would be right."""
+    name = url.partition(":")[0]
+    if name not in SCHEMES:
+        raise ConfigError(f"link '{url}': {_unknown_scheme(url, name)}")
+    scheme = SCHEMES[name]
+    try:
+        parts = urlsplit(url, allow_fragments=False)
+        path, host, port = scheme.place(parts)
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError as error:  # some are urlsplit's own: a bad IPv6 literal, a port of 99999
+        raise ConfigError(f"link '{url}': {error}; expected it like {scheme.example}") from error
+    options = _options(url, pairs, scheme.options)
+    return Address(url, name, path, host, port, options)
+
+
+def _path(parts: SplitResult) -> tuple[str, str, int]:
+    if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/"):
+        raise ValueError(f"found '{parts.netloc}{parts.path}', not a full path after ://")
+    return parts.path, "", 0
+
+
+def _host(parts: SplitResult) -> tuple[str, str, int]:
+    if not parts.hostname:
+        raise ValueError("found no host")
+    if not parts.port:
+        raise ValueError("found no port")
+    if "@" in parts.netloc or parts.path not in ("", "/"):
+        raise ValueError("found more than a host and a port")
+    return "", parts.hostname, parts.port
+
+
+def _options(
+    url: str, pairs: Iterable[tuple[str, str]], known: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, str]:
+    options: dict[str, str] = {}
+    for key, value in pairs:
+        if key not in known:
+            raise ConfigError(f"link '{url}': option {_not_known(key, known)}")
+        if key in options:
+            raise ConfigError(f"link '{url}': option '{key}' is given twice; leave one")
+        if value not in known[key]:
+            raise ConfigError(f"link '{url}': {key} {_not_known(value, known[key])}")
+        options[key] = value
+    return MappingProxyType(options)
+
+
+def _unknown_scheme(url: str, name: str) -> str:
+    if url.startswith("/"):
+        scheme = "hidraw" if "hidraw" in url else "serial"
+        return f"found no scheme; did you mean '{scheme}://{url}'?"
+    if ":" not in url:
+        return f"found no scheme; expected it like {SCHEMES['serial'].example}"
+    return f"scheme {_not_known(name, SCHEMES)}"
+
+
+def _not_known(found: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    """Say that `found` is not known, with the nearest that is, else with all that are."""
+    close = get_close_matches(found, known, n=1)
+    if close:
+        return f"'{found}' is not known; did you mean '{close[0]}'?"
+    if not known:
+        return f"'{found}' is not known; there are none here"
+    return f"'{found}' is not known; known are {', '.join(known)}"
+
+
+SCHEMES: Mapping[str, Scheme] = MappingProxyType(
+    {
+        "hidraw": Scheme("hidraw:///dev/hidraw0", _path, {}),
+        "rfc2217": Scheme("rfc2217://192.0.2.7:2217?baud=2400", _host, _LINE),
+        "serial": Scheme("serial:///dev/ttyUSB0?baud=2400", _path, _LINE),
+        "socket": Scheme("socket://192.0.2.7:8899", _host, {}),
+        "tcp": Scheme("tcp://192.0.2.7:502", _host, {}),
+    }
+)
