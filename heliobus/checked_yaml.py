@@ -1,0 +1,409 @@
+"""YAML read against a schema: checked values, or one line per fault with its line number.
+
+The schema decides how a plain word is read, so `start: no` is the text "no" where text is
+expected and `takeover: no` is false. Schemas keep to the subset of schemas/ and carry under
+the keyword `heliobus`: title, description, example, default, unit, secret, format (how a text
+is converted, see FORMATS) and keys (the format of a mapping's keys). Defaults are filled in.
+"""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import yaml
+
+from heliobus.errors import ConfigError
+from heliobus.topics import slug
+
+Schema: TypeAlias = Mapping[str, Any]
+Place: TypeAlias = tuple[str, ...]
+Format: TypeAlias = Callable[[str], Any]
+Entries: TypeAlias = dict[str, tuple[yaml.Node, yaml.Node]]
+
+# A hundred components with all their devices stay below this; nine nested aliases do not.
+_MOST_NODES = 20_000
+_STANDARD_TAG = "tag:yaml.org,2002:"
+_REFERENCE = re.compile(r"\$(\$?)\{([^}]*)\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
+_HEXADECIMAL = re.compile(r"0x[0-9A-Fa-f]{1,15}\Z")
+_NUMBER = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?\Z")
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_WORDS = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+}
+_DURATION = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|min|m|h|d|w)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([kmgt]?i?b?)\Z", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def duration_s(text: str) -> float:
+    """Read `5s`, `4m`, `1h30m`, `7d` or plain seconds as seconds. Raise ConfigError."""
+    if _NUMBER.match(text):
+        return float(text)
+    parts = _DURATION.findall(text)
+    if not parts or _DURATION.sub("", text).strip():
+        raise ConfigError(f"found {text!r:.60}, expected a duration such as 5s, 4m, 24h or 7d")
+    return float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def size_bytes(text: str) -> int:
+    """Read `256 MB`, `1 GiB` or plain bytes as bytes. Raise ConfigError."""
+    match = _SIZE.match(text.strip())
+    if not match:
+        raise ConfigError(f"found {text!r:.60}, expected a size such as 64 kB, 256 MB or 1 GB")
+    unit = match[2].lower().removesuffix("b")
+    step = 1024 if unit.endswith("i") else 1000
+    power = _POWERS[unit.removesuffix("i")]
+    return round(float(match[1]) * float(step**power))
+
+
+def name(text: str) -> str:
+    """Give a name that may stand in a topic. Raise ConfigError."""
+    try:
+        return slug(text, "")
+    except ConfigError as error:
+        raise ConfigError(str(error).removeprefix(": ")) from error
+
+
+# How a text is converted before its value is checked; a caller adds those that need a context.
+FORMATS: Final[Mapping[str, Format]] = {"duration": duration_s, "size": size_bytes, "name": name}
+
+
+def guess(word: str, known: Iterable[str]) -> str:
+    """Word what may have been meant: `; did you mean 'x'?`, or all that is known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; expected one of {', '.join(names)}" if names else ""
+
+
+def compose(text: str, where: str) -> yaml.Node | None:
+    """Parse one YAML document into its nodes; None for an empty one. Raise ConfigError."""
+    try:
+        # The C loader is faster, but ends the process on deep nesting instead of raising.
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = error.problem or error.context or "cannot be read"
+        hint = "; indent with spaces, not tabs" if r"'\t'" in problem else ""
+        raise ConfigError(f"{where}:{line}: not YAML: {problem}{hint}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{where}:{line}: not YAML: the character U+{ord(text[error.position]):04X}"
+            " is not allowed; delete it"
+        ) from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}:1: nested too deeply; keep it flat") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{where}:1: not YAML: {error}") from error
+
+
+def read_text(path: Path) -> str:
+    """Read a file of UTF-8 text. Raise ConfigError."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from error
+
+
+class _Fault(Exception):
+    """What is wrong with the value at hand; `Reader.read` adds where."""
+
+
+class Reader:
+    """Reads nodes against schemas and collects every fault with its line."""
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        formats: Mapping[str, Format] = FORMATS,
+        refine: Callable[[Schema, Mapping[str, str]], Schema] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the file's name for messages; `refine` may replace the schema of a mapping.
+
+        `refine` is given the schema and the mapping's own plain texts by key.
+        """
+        self.lines: dict[Place, int] = {}
+        self._where = where
+        self._formats = formats
+        self._refine = refine
+        self._environ = os.environ if environ is None else environ
+        self._faults: list[tuple[int, str]] = []
+
+    def fault(self, place: Place, text: str) -> None:
+        """Note a fault at a place that has been read."""
+        while place not in self.lines and place:
+            place = place[:-1]
+        self._note(self.lines.get(place, 1), place, text)
+
+    def finish(self) -> None:
+        """Raise ConfigError with one line per fault, in the order of the file, if any."""
+        if self._faults:
+            faults = dict.fromkeys(sorted(self._faults))  # an anchor used twice is one fault
+            lines = [f"{self._where}:{line}: {text}" for line, text in faults]
+            raise ConfigError("\n".join(lines))
+
+    def root(self, node: yaml.Node, schema: Schema) -> Any:
+        """Read a whole document; the value means nothing when `finish` raises."""
+        self.lines[()] = 1
+        try:
+            if _weight(node, {}) <= _MOST_NODES:
+                return self._read(node, schema, ())
+            self._note(1, (), "its anchors and aliases unfold without end; write them out")
+        except RecursionError:
+            self._note(1, (), "nested too deeply; keep it flat")
+        return None
+
+    def _note(self, line: int, place: Place, text: str) -> None:
+        path = ".".join(place).replace(".[", "[")
+        self._faults.append((line, f"{path}: {text}" if path else text))
+
+    def _read(self, node: yaml.Node, schema: Schema, place: Place) -> Any:
+        """Give the value, or None after noting its faults."""
+        try:
+            return self._value(node, schema, place)
+        except (_Fault, ConfigError) as fault:
+            self.fault(place, str(fault))
+        return None
+
+    def _value(self, node: yaml.Node, schema: Schema, place: Place) -> Any:
+        types = _types(schema)
+        if not node.tag.startswith(_STANDARD_TAG):
+            raise _Fault(f"the tag {node.tag} is not known; use ${{NAME}} or a file")
+        if isinstance(node, yaml.MappingNode) and "object" in types:
+            return self._object(node, schema, place)
+        if isinstance(node, yaml.SequenceNode) and "array" in types:
+            return self._array(node, schema, place)
+        if not isinstance(node, yaml.ScalarNode):
+            found = "a mapping" if isinstance(node, yaml.MappingNode) else "a list"
+            raise _Fault(f"found {found}, expected {_expected(schema)}")
+        if not _is_null(node):
+            return self._scalar(node, schema)
+        if "object" in types:  # `devices:` with nothing below it
+            return self._object(yaml.MappingNode(node.tag, []), schema, place)
+        raise _Fault(f"found nothing, expected {_expected(schema)}")
+
+    def _object(self, node: yaml.MappingNode, schema: Schema, place: Place) -> dict[str, Any]:
+        entries = self._entries(node, place)
+        if self._refine is not None:
+            texts = {k: v.value for k, (_, v) in entries.items() if isinstance(v, yaml.ScalarNode)}
+            schema = self._refine(schema, texts)
+        values: dict[str, Any] = {}
+        for key, (key_node, value_node) in entries.items():
+            here = (*place, key)
+            self.lines[here] = key_node.start_mark.line + 1
+            try:
+                values[key] = self._read(value_node, self._member(schema, key), here)
+            except (_Fault, ConfigError) as fault:
+                blamed = place if isinstance(fault, _Fault) else here
+                self._note(self.lines[here], blamed, str(fault))
+        for key in schema.get("required", ()):
+            if key not in entries:
+                self.fault(place, f"{key!r} is missing{_hint(schema, key)}")
+        self._fill(values, schema, place)
+        self._rename_secrets(values, schema, place)
+        return values
+
+    def _entries(self, node: yaml.MappingNode, place: Place) -> Entries:
+        """Give key: (key node, value node); `<<` merges what is not written here."""
+        own: Entries = {}
+        merged: Entries = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == _STANDARD_TAG + "merge":
+                merged = {**self._merged(value, place), **merged}
+            elif not isinstance(key, yaml.ScalarNode):
+                self._note(line, place, "found a list or mapping as a key, expected a name")
+            elif key.value in own:
+                first = own[key.value][0].start_mark.line + 1
+                self._note(
+                    line,
+                    place,
+                    f"{key.value!r} is there twice, first in line {first}; rename or delete one",
+                )
+            else:
+                own[key.value] = (key, value)
+        return {**merged, **own}
+
+    def _merged(self, node: yaml.Node, place: Place) -> Entries:
+        if isinstance(node, yaml.MappingNode):
+            return self._entries(node, place)
+        if not isinstance(node, yaml.SequenceNode):
+            self._note(node.start_mark.line + 1, place, "'<<' merges mappings only")
+            return {}
+        entries: Entries = {}
+        for part in node.value:
+            entries = {**self._merged(part, place), **entries}
+        return entries
+
+    def _member(self, schema: Schema, key: str) -> Schema:
+        keys = _note_of(schema).get("keys")
+        if keys:
+            self._formats[keys](key)
+        properties: Mapping[str, Schema] = schema.get("properties", {})
+        if key in properties:
+            return properties[key]
+        for pattern, member in schema.get("patternProperties", {}).items():
+            if re.search(pattern, key):
+                return member  # type: ignore[no-any-return]  # the JSON border
+        rest = schema.get("additionalProperties", True)
+        if rest is False:
+            raise _Fault(f"the key {key!r} is not known{guess(key, properties)}")
+        return {} if rest is True else rest
+
+    def _fill(self, values: dict[str, Any], schema: Schema, place: Place) -> None:
+        """Add the defaults, read as if they had been written."""
+        for key, member in schema.get("properties", {}).items():
+            if key not in values and (*place, key) not in self.lines:
+                default = _note_of(member).get("default")
+                if default is not None:
+                    node = compose(json.dumps(default), self._where)
+                    values[key] = node and self._read(node, member, (*place, key))
+
+    def _rename_secrets(self, values: dict[str, Any], schema: Schema, place: Place) -> None:
+        """Put what `password_file` held where `password` would stand."""
+        for key, member in schema.get("properties", {}).items():
+            if key in values and _note_of(member).get("format") == "secret_file":
+                secret = key.removesuffix("_file")
+                if secret in values:
+                    self.fault((*place, key), f"{secret!r} is there, too; delete one of them")
+                values[secret] = values.pop(key)
+
+    def _array(self, node: yaml.SequenceNode, schema: Schema, place: Place) -> list[Any]:
+        values = []
+        for index, item in enumerate(node.value):
+            here = (*place, f"[{index}]")
+            self.lines[here] = item.start_mark.line + 1
+            values.append(self._read(item, schema.get("items", {}), here))
+        return values
+
+    def _scalar(self, node: yaml.ScalarNode, schema: Schema) -> Any:
+        text = self._substitute(node.value)
+        # What was written, never what the environment holds.
+        shown = "a secret" if _note_of(schema).get("secret") else f"{node.value!r:.60}"
+        convert = self._formats.get(_note_of(schema).get("format", ""))
+        if convert:
+            value = convert(text)
+        else:
+            value = _plain(text, _types(schema), quoted=bool(node.style) and text == node.value)
+        if value is None:
+            raise _Fault(f"found {shown}, expected {_expected(schema)}")
+        if not _allowed(value, schema):
+            if "enum" in schema:
+                raise _Fault(f"{shown} is not known{guess(text, map(_text, schema['enum']))}")
+            raise _Fault(f"found {shown}, expected {_expected(schema)}")
+        return value
+
+    def _substitute(self, text: str) -> str:
+        """Put the environment's values in place of `${NAME}`; `$${` stays as `${`."""
+
+        def value(match: re.Match[str]) -> str:
+            if match[1]:
+                return match[0][1:]
+            if not _NAME.match(match[2]):
+                raise _Fault(f"found {match[0]}, expected the name of a variable like ${{NAME}}")
+            if match[2] not in self._environ:
+                raise _Fault(f"the environment has no {match[2]}; set it, or write $${{ for ${{")
+            return self._environ[match[2]]
+
+        return _REFERENCE.sub(value, text) if "${" in text else text
+
+
+def _weight(node: yaml.Node, known: dict[int, float]) -> float:
+    """Count the nodes that aliases unfold to; infinite for one that holds itself."""
+    if id(node) not in known:
+        known[id(node)] = float("inf")
+        children: Iterable[yaml.Node] = ()
+        if isinstance(node, yaml.MappingNode):
+            children = (child for pair in node.value for child in pair)
+        elif isinstance(node, yaml.SequenceNode):
+            children = node.value
+        known[id(node)] = 1 + sum(_weight(child, known) for child in children)
+    return known[id(node)]
+
+
+def _is_null(node: yaml.ScalarNode) -> bool:
+    return bool(node.tag == _STANDARD_TAG + "null")
+
+
+def _note_of(schema: Schema) -> Mapping[str, Any]:
+    note: Mapping[str, Any] = schema.get("heliobus", {})
+    return note
+
+
+def _types(schema: Schema) -> tuple[str, ...]:
+    kinds = schema.get("type", tuple(_WORDS))
+    return (kinds,) if isinstance(kinds, str) else tuple(kinds)
+
+
+def _plain(text: str, types: tuple[str, ...], *, quoted: bool) -> Any:
+    """Read a word as the first type it fits; None when it fits none."""
+    if not quoted:
+        if "boolean" in types and text.lower() in _BOOLEANS:
+            return _BOOLEANS[text.lower()]
+        whole = "integer" in types or "number" in types
+        if whole and (_INTEGER.match(text) or _HEXADECIMAL.match(text)):
+            return int(text, 0)
+        if "number" in types and _NUMBER.match(text):
+            return float(text)
+    return text if "string" in types else None
+
+
+def _allowed(value: Any, schema: Schema) -> bool:
+    if "enum" in schema and value not in schema["enum"]:
+        return False
+    if "const" in schema and value != schema["const"]:
+        return False
+    if isinstance(value, str):
+        return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10_000) and bool(
+            re.search(schema.get("pattern", ""), value)
+        )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    low, high = schema.get("minimum", -float("inf")), schema.get("maximum", float("inf"))
+    return bool(low <= value <= high)
+
+
+def _expected(schema: Schema) -> str:
+    """Word what a schema takes: `a whole number from 1 to 247 such as 1`."""
+    note = _note_of(schema)
+    words = note.get("expects") or " or ".join(_WORDS[kind] for kind in _types(schema))
+    unit = f" {note['unit']}" if "unit" in note else ""
+    if "minimum" in schema and "maximum" in schema:
+        words += f" from {schema['minimum']:g} to {schema['maximum']:g}{unit}"
+    elif "minimum" in schema:
+        words += f" of at least {schema['minimum']:g}{unit}"
+    elif "maximum" in schema:
+        words += f" of at most {schema['maximum']:g}{unit}"
+    if isinstance(note.get("example"), str | int | float):
+        words += f" such as {_text(note['example'])}"
+    return words
+
+
+def _hint(schema: Schema, key: str) -> str:
+    """Word how to write a missing key, when its schema has an example."""
+    example = _note_of(schema.get("properties", {}).get(key, {})).get("example")
+    return f"; add it, such as '{key}: {_text(example)}'" if example is not None else "; add it"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

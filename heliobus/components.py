@@ -1,0 +1,190 @@
+"""Finds bridges and sinks: the folders here, and what other packages offer as entry points.
+
+A component is a folder with `__init__.py` and `config.json`:
+
+    {"title": ..., "description": ...,
+     "component": {JSON Schema of the component's own keys},
+     "device": {JSON Schema of each device's own keys},      bridges only
+     "link": false}                                          only for a bridge without links
+
+The folder exports BRIDGE or SINK, a bridge also `decode_line` and in `simulator.py` SIMULATOR.
+An entry point of the group heliobus.bridges or heliobus.sinks names the class itself; its
+config.json lies beside its module. Listing imports no component.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from heliobus.errors import ConfigError
+
+
+class Kind(Enum):
+    """What a component does."""
+
+    BRIDGE = "bridge"
+    SINK = "sink"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One bridge or sink that could run here. `fault` says why a plugin cannot."""
+
+    name: str
+    kind: Kind
+    module: str
+    attribute: str
+    source: str  # "heliobus", or the plugin's distribution
+    config: Mapping[str, Any]
+    folder: Path | None = None
+    fault: str = ""
+
+    @property
+    def title(self) -> str:
+        """Give the name for people."""
+        return str(self.config.get("title", self.name))
+
+
+def describe(kind: Kind | None = None) -> list[Component]:
+    """List every component, ours first, without importing any."""
+    kinds = list(Kind) if kind is None else [kind]
+    return [component for each in kinds for component in (*_folders(each), *_plugins(each))]
+
+
+def find(kind: Kind, name: str) -> Component | None:
+    """Give the component of that name; other packages are asked only when it is not ours."""
+    for source in (_folders, _plugins):
+        for component in source(kind):
+            if component.name == name:
+                return component
+    return None
+
+
+def bridge(name: str) -> type[Any]:
+    """Import the class of a bridge. Raise ConfigError."""
+    return _class(Kind.BRIDGE, name)
+
+
+def sink(name: str) -> type[Any]:
+    """Import the class of a sink. Raise ConfigError."""
+    return _class(Kind.SINK, name)
+
+
+def simulator(name: str) -> Any:
+    """Import the SIMULATOR of a bridge. Raise ConfigError."""
+    found = _known(Kind.BRIDGE, name)
+    return _import(found, found.module + ".simulator", "SIMULATOR")
+
+
+def decoder(name: str) -> Any:
+    """Import the function `decode_line` of a bridge. Raise ConfigError."""
+    found = _known(Kind.BRIDGE, name)
+    return _import(found, found.module, "decode_line")
+
+
+def _class(kind: Kind, name: str) -> type[Any]:
+    found = _known(kind, name)
+    loaded: type[Any] = _import(found, found.module, found.attribute)
+    return loaded
+
+
+def _known(kind: Kind, name: str) -> Component:
+    from heliobus.checked_yaml import guess
+
+    found = find(kind, name)
+    if found is None:
+        names = [component.name for component in describe(kind)]
+        raise ConfigError(f"the {kind.value} {name!r} is not known{guess(name, names)}")
+    if found.fault:
+        raise ConfigError(found.fault)
+    return found
+
+
+def _import(component: Component, module: str, attribute: str) -> Any:
+    """Import what a component exports; whatever goes wrong in it becomes one line."""
+    what = f"the {component.kind.value} {component.name!r} ({component.source})"
+    try:
+        loaded = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name == module:
+            raise ConfigError(f"{what} has no {module.rpartition('.')[2]}") from error
+        raise ConfigError(
+            f"{what} needs the Python package {error.name!r}, which is not installed"
+        ) from error
+    # A plugin is foreign code: nothing that it does at import may stop the others.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(f"{what} cannot be imported: {reason}") from error
+    if not hasattr(loaded, attribute):
+        raise ConfigError(f"{what} has no {attribute} in its module {module}")
+    return getattr(loaded, attribute)
+
+
+def _folders(kind: Kind) -> Iterator[Component]:
+    package = import_module(f"{kind.value}s")
+    folders = sorted(path for root in package.__path__ for path in Path(root).glob("*/config.json"))
+    for path in folders:
+        config, fault = _config(path)
+        folder = path.parent
+        yield Component(
+            name=folder.name,
+            kind=kind,
+            module=f"{kind.value}s.{folder.name}",
+            attribute=kind.name,
+            source="heliobus",
+            config=config,
+            folder=folder,
+            fault=fault,
+        )
+
+
+def _plugins(kind: Kind) -> Iterator[Component]:
+    from importlib.metadata import entry_points  # 50 ms: only when it is needed
+
+    points = entry_points(group=f"heliobus.{kind.value}s")
+    for point in sorted(points, key=lambda point: point.name):
+        source = point.dist.name if point.dist else point.module
+        try:
+            config, fault = _config(_module_folder(point.module) / "config.json")
+        except ConfigError as error:
+            config, fault = {}, str(error)
+        yield Component(
+            name=point.name,
+            kind=kind,
+            module=point.module,
+            attribute=point.attr,
+            source=source,
+            config=config,
+            fault=fault and f"the {kind.value} {point.name!r} ({source}): {fault}",
+        )
+
+
+def _module_folder(module: str) -> Path:
+    """Find where a module lies without importing it; Python imports only its parents."""
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec(module)
+    except Exception as error:  # foreign code, too
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(f"its module {module} cannot be found: {reason}") from error
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"its module {module} is not there; install its package again")
+    return Path(spec.origin).parent
+
+
+def _config(path: Path) -> tuple[Mapping[str, Any], str]:
+    """Read a component's config.json; the text says why that failed."""
+    try:
+        config = json.loads(path.read_bytes())
+    except OSError as error:
+        return {}, f"its config.json cannot be read: {error.strerror}"
+    except ValueError as error:
+        return {}, f"its config.json is not JSON: {error}"
+    if not isinstance(config, dict):
+        return {}, "its config.json is not a JSON object"
+    return config, ""

@@ -1,0 +1,323 @@
+"""heliobus.yaml: checked against schemas/config.json and each component's config.json.
+
+Every fault of the file is found in one go and worded as one line:
+
+    heliobus.yaml:7: bridges.meters.every: found '5x', expected a duration such as 5s, 4m, 24h or 7d
+"""
+
+import json
+import logging
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heliobus import components
+from heliobus.checked_yaml import FORMATS, Place, Reader, Schema, compose, guess, read_text
+from heliobus.errors import ConfigError
+from heliobus.settings import (
+    BridgeSettings,
+    BrokerSettings,
+    BrokerStart,
+    ClockSettings,
+    DeviceSettings,
+    JournalSettings,
+    Settings,
+    SinkSettings,
+)
+
+_log = logging.getLogger(__name__)
+_BROKER_URL = re.compile(
+    r"(?P<scheme>[a-z0-9+]+)://((?P<user>[^@:/]+)(?P<password>:[^@/]*)?@)?"
+    r"(\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^@:/\[\]\s]+))(:(?P<port>[0-9]{1,5}))?/?\Z"
+)
+_LAST_PORT = 65535
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_BRIDGE_KEYS = frozenset({"type", "link", "every", "takeover", "allow_commands", "devices"})
+_DEVICE_KEYS = frozenset({"link", "every"})
+# A secret is a line, not a film.
+_LONGEST_SECRET = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Checked settings, what to warn about, and the line of each key for messages."""
+
+    settings: Settings
+    warnings: tuple[str, ...] = ()
+    lines: Mapping[Place, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _BrokerAddress:
+    host: str
+    port: int
+    user: str | None
+
+
+def load(path: Path | str) -> Settings:
+    """Read and check a configuration; warnings are logged. Raise ConfigError."""
+    loaded = read(path)
+    for warning in loaded.warnings:
+        _log.warning("%s", warning)
+    return loaded.settings
+
+
+def read(path: Path | str, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read and check a configuration. Raise ConfigError with one line per fault."""
+    path = Path(path)
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; write one, or name it with --config FILE")
+    node = compose(read_text(path), str(path))
+    if node is None:
+        raise ConfigError(f"{path}:1: the file is empty; begin with 'site: farm'")
+    return _Loader(path, environ).load(node)
+
+
+def file_schema() -> Schema:
+    """Give schemas/config.json."""
+    import schemas
+
+    text = Path(schemas.__path__[0], "config.json").read_bytes()
+    schema: Schema = json.loads(text)
+    return schema
+
+
+def refined(schema: Schema, component: components.Component) -> Schema:
+    """Add a component's own keys to the schema of its place in the file."""
+    config = component.config
+    properties = _joined(schema, config.get("component", {}))
+    devices = properties["properties"].get("devices")
+    if devices is not None:
+        device = _joined(devices["additionalProperties"], config.get("device", {}))
+        if config.get("link") is False:
+            device["properties"].pop("link", None)
+            properties["properties"].pop("link", None)
+        properties["properties"]["devices"] = {**devices, "additionalProperties": device}
+    return properties
+
+
+def _joined(base: Schema, own: Schema) -> dict[str, Any]:
+    return {
+        **own,
+        "type": "object",
+        "properties": {**base.get("properties", {}), **own.get("properties", {})},
+        "required": [*base.get("required", ()), *own.get("required", ())],
+        "additionalProperties": own.get("additionalProperties", False),
+    }
+
+
+def _broker_url(text: str) -> _BrokerAddress:
+    match = _BROKER_URL.match(text)
+    if match is None:
+        raise ConfigError(f"found {_masked(text)!r}, expected mqtt://[user@]host[:port]")
+    if match["scheme"] != "mqtt":
+        raise ConfigError(f"the scheme {match['scheme']}:// is not known; write mqtt://")
+    if match["password"] is not None:
+        raise ConfigError("a password must not stand in the address; use password_file")
+    port = int(match["port"] or 1883)
+    if not 1 <= port <= _LAST_PORT:
+        raise ConfigError(f"the port is {port}, expected 1 to 65535")
+    return _BrokerAddress(host=match["v6"] or match["host"], port=port, user=match["user"])
+
+
+def _masked(text: str) -> str:
+    return re.sub(r":[^@/]*@", ":***@", text)
+
+
+def _link(text: str) -> str:
+    from heliobus.link import check_url  # only where a file has links
+
+    check_url(text)
+    return text
+
+
+class _Loader:
+    """One reading of one file."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str] | None) -> None:
+        self._folder = path.absolute().parent
+        self._warnings: list[str] = []
+        self._known: dict[tuple[components.Kind, str], components.Component | None] = {}
+        formats = {
+            **FORMATS,
+            "broker_url": _broker_url,
+            "link": _link,
+            "secret_file": self._secret,
+            "bridge": lambda text: self._type(components.Kind.BRIDGE, text),
+            "sink": lambda text: self._type(components.Kind.SINK, text),
+        }
+        self._reader = Reader(str(path), formats=formats, refine=self._refine, environ=environ)
+
+    def load(self, node: Any) -> Loaded:
+        values = self._reader.root(node, file_schema())
+        if not isinstance(values, dict):
+            self._reader.finish()
+        self._check_names(values)
+        self._check_links(values)
+        broker = self._broker(values["broker"] or {})
+        self._reader.finish()
+        settings = self._settings(values, broker)
+        if not settings.bridges and not settings.sinks:
+            self._warnings.append("there is neither a bridge nor a sink: nothing will run")
+        return Loaded(settings, tuple(self._warnings), self._reader.lines)
+
+    def _component(self, kind: components.Kind, name: str) -> components.Component | None:
+        if (kind, name) not in self._known:
+            self._known[kind, name] = components.find(kind, name)
+        return self._known[kind, name]
+
+    def _type(self, kind: components.Kind, name: str) -> str:
+        component = self._component(kind, name)
+        if component is None:
+            names = [each.name for each in components.describe(kind)]
+            raise ConfigError(f"{name!r} is not known{guess(name, names)}")
+        if component.fault:
+            raise ConfigError(component.fault)
+        return name
+
+    def _refine(self, schema: Schema, texts: Mapping[str, str]) -> Schema:
+        kind = schema.get("heliobus", {}).get("refine")
+        if kind is None or "type" not in texts:
+            return schema
+        component = self._component(components.Kind(kind), texts["type"])
+        return schema if component is None or component.fault else refined(schema, component)
+
+    def _secret(self, text: str) -> str:
+        path = self._folder / text
+        try:
+            mode = path.stat().st_mode
+            secret = path.read_bytes()[:_LONGEST_SECRET].decode().rstrip("\r\n")
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}{_access(path)}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"cannot read {path}: not UTF-8 text") from error
+        if not secret:
+            raise ConfigError(f"{path} is empty; write the secret into it")
+        if mode & stat.S_IROTH:
+            self._warnings.append(
+                f"{path}: everyone on this computer can read it (mode {mode & 0o777:04o});"
+                f" run: chmod 600 {path}"
+            )
+        return secret
+
+    def _check_names(self, values: Mapping[str, Any]) -> None:
+        """Component names are unique among bridges and sinks, device names in the site."""
+        owners: dict[str, str] = {}
+        for bridge, device, _ in _devices(values):
+            if device in owners:
+                self._reader.fault(
+                    ("bridges", bridge, "devices", device),
+                    f"the device {device!r} belongs to {owners[device]} already;"
+                    " device names are unique within a site, choose another",
+                )
+            owners.setdefault(device, f"bridges.{bridge}")
+        for name in values["sinks"] or ():
+            if name in (values["bridges"] or ()):
+                self._reader.fault(
+                    ("sinks", name), f"a bridge is called {name!r}, too; choose another name"
+                )
+
+    def _check_links(self, values: Mapping[str, Any]) -> None:
+        for name, bridge in (values["bridges"] or {}).items():
+            if isinstance(bridge, dict) and bridge.get("devices") == {}:
+                self._reader.fault(
+                    ("bridges", name, "devices"), "is empty; name at least one device"
+                )
+        for bridge, device, options in _devices(values):
+            own = values["bridges"][bridge]
+            component = self._component(components.Kind.BRIDGE, str(own.get("type")))
+            needed = component is not None and component.config.get("link") is not False
+            if needed and "link" not in own and "link" not in options:
+                self._reader.fault(
+                    ("bridges", bridge, "devices", device),
+                    "has no link; add one here or to its bridge,"
+                    " such as 'link: serial:///dev/ttyUSB0'",
+                )
+
+    def _broker(self, values: Mapping[str, Any]) -> BrokerSettings:
+        address = values.get("url") or _BrokerAddress("127.0.0.1", 1883, None)
+        start = BrokerStart(values.get("start") or "no")
+        if address.user and values.get("user"):
+            self._reader.fault(("broker", "user"), "the url names a user, too; delete one of them")
+        if start is not BrokerStart.NO and address.host not in _LOOPBACK:
+            self._reader.fault(
+                ("broker", "start"),
+                f"{start.value} starts a broker on this computer, but url names {address.host};"
+                " write 127.0.0.1 there, or start: no",
+            )
+        return BrokerSettings(
+            host=address.host,
+            port=address.port,
+            username=values.get("user") or address.user,
+            password=values.get("password"),
+            start=start,
+        )
+
+    def _settings(self, values: Mapping[str, Any], broker: BrokerSettings) -> Settings:
+        journal, clock = values["journal"], values["clock"]
+        return Settings(
+            site=values["site"],
+            folder=self._folder,
+            data=self._folder / values["data"],
+            base_topic=values["base_topic"],
+            broker=broker,
+            journal=JournalSettings(
+                flush_s=journal["flush"],
+                keep_s=journal["keep"],
+                max_size_bytes=journal["max_size"],
+            ),
+            clock=ClockSettings(trust=True) if clock == "trust" else ClockSettings(clock["wait"]),
+            bridges={name: _bridge(name, own) for name, own in values["bridges"].items()},
+            sinks={
+                name: SinkSettings(name, own["type"], _options(own, frozenset({"type"})))
+                for name, own in values["sinks"].items()
+            },
+        )
+
+
+def _devices(values: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Give (bridge, device, its keys) for all that could be read."""
+    return [
+        (bridge, device, options)
+        for bridge, own in (values["bridges"] or {}).items()
+        for device, options in ((own or {}).get("devices") or {}).items()
+        if isinstance(options, dict)
+    ]
+
+
+def _bridge(name: str, own: Mapping[str, Any]) -> BridgeSettings:
+    devices = tuple(
+        DeviceSettings(
+            name=device,
+            every_s=keys.get("every", own["every"]),
+            link=keys.get("link", own.get("link", "")),
+            options=_options(keys, _DEVICE_KEYS),
+        )
+        for device, keys in own["devices"].items()
+    )
+    return BridgeSettings(
+        name=name,
+        type=own["type"],
+        devices=devices,
+        takeover=own["takeover"],
+        allow_commands=own["allow_commands"],
+        options=_options(own, _BRIDGE_KEYS),
+    )
+
+
+def _options(values: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in known}
+
+
+def _access(path: Path) -> str:
+    """Say who may read a file, as far as we can see it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    mode, user = status.st_mode & 0o777, os.geteuid()
+    return f" (mode {mode:04o}, owner {status.st_uid}, we are user {user})"
