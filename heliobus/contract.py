@@ -170,15 +170,15 @@ class Contract:
 
         A field that the kind does not have, and a text outside its list, is bad.
         """
-        return self._judge(values, lambda name, value: self._strict_fault(kind, name, value))
+        return _part(values, lambda name, value: self._strict_fault(kind, name, value))
 
     def sift(self, kind: str, values: Mapping[str, Any]) -> tuple[Values, dict[str, str]]:
         """Judge values as a consumer must: part them into the good and the reasons of the bad.
 
-        The publisher may know a newer contract. So an unknown field with a legal name is good
-        when it is plain, a known field is good with any kind, and a text may be new to its list.
+        The publisher may know a newer contract. So a field that the kind does not have is good
+        when its name is legal and its value plain, and a text may be new to its list.
         """
-        return self._judge(values, self._sift_fault)
+        return _part(values, lambda name, value: self._sift_fault(kind, name, value))
 
     def schema(self, name: str) -> dict[str, Any]:
         """Give the complete JSON Schema of a kind's `state` message, or of another message.
@@ -210,8 +210,8 @@ class Contract:
         notes = source["heliobus"]
         return Kind(
             name=name,
-            title=source["title"],
-            description=source["description"],
+            title=notes["title"],
+            description=notes["description"],
             required=tuple(source["required"]),
             main=tuple(notes["main"]),
             every_field=notes.get("every_field", False),
@@ -232,27 +232,14 @@ class Contract:
         self._members[name] = replace(family, name=name, title=title)
         return self._members[name]
 
-    def _judge(
-        self, values: Mapping[str, Any], fault: Callable[[str, Any], str | None]
-    ) -> tuple[Values, dict[str, str]]:
-        good: Values = {}
-        bad: dict[str, str] = {}
-        for name, value in values.items():
-            reason = fault(name, value)
-            if reason is None:
-                good[name] = value
-            else:
-                bad[name] = reason
-        return good, bad
-
     def _strict_fault(self, kind: str, name: str, value: Any) -> str | None:
         known = self.field(kind, name)
         if known is None:
             return _illegal(name) or f"{name}: not a field of kind {kind}{self._hint(kind, name)}"
         return _not_plain(name, value) or self._field_fault(known, value)
 
-    def _sift_fault(self, name: str, value: Any) -> str | None:
-        known = self.fields.get(name) or self._member(name)
+    def _sift_fault(self, kind: str, name: str, value: Any) -> str | None:
+        known = self.field(kind, name)
         if known is None:
             return _illegal(name) or _not_plain(name, value)
         if known.enum and isinstance(value, str):
@@ -276,7 +263,7 @@ class Contract:
         return self._shared_checks[key]
 
     def _hint(self, kind: str, name: str) -> str:
-        import difflib  # noqa: PLC0415  (only when something is wrong)
+        import difflib
 
         known = self.kinds.get(kind) or self.kinds[ANYTHING]
         names = self.fields if known.every_field else known.fields
@@ -297,9 +284,12 @@ class Contract:
         properties = envelope["properties"] | {"kind": {"const": kind.name}}
         return {
             "$schema": _DRAFT,
-            "title": f"{kind.title}: state",
-            "description": kind.description,
-            "heliobus": {"contract": self.version, "main": list(kind.main)},
+            "heliobus": {
+                "title": kind.title,
+                "description": kind.description,
+                "contract": self.version,
+                "main": list(kind.main),
+            },
             "type": "object",
             "required": list(kind.required),
             "properties": properties | of_kind("properties"),
@@ -315,7 +305,7 @@ def _field(name: str, schema: Schema) -> Field:
         type=schema["type"],
         title=notes["title"],
         unit=notes.get("unit", ""),
-        description=schema.get("description", ""),
+        description=notes.get("description", ""),
         minimum=schema.get("minimum"),
         maximum=schema.get("maximum"),
         enum=tuple(schema.get("enum", ())),
@@ -326,6 +316,20 @@ def _field(name: str, schema: Schema) -> Field:
         kinds=tuple(notes["kinds"]),
         constraints={key: schema[key] for key in _CONSTRAINTS if key in schema},
     )
+
+
+def _part(
+    values: Mapping[str, Any], fault: Callable[[str, Any], str | None]
+) -> tuple[Values, dict[str, str]]:
+    good: Values = {}
+    bad: dict[str, str] = {}
+    for name, value in values.items():
+        reason = fault(name, value)
+        if reason is None:
+            good[name] = value
+        else:
+            bad[name] = reason
+    return good, bad
 
 
 def _shape(pattern: str) -> str:
@@ -364,11 +368,12 @@ def _is_text(value: Value) -> bool:
 
 
 def _worded(schema: Schema, message: object) -> str:
-    from jsonschema import Draft202012Validator  # noqa: PLC0415  (78 ms and 10 MB)
-    from jsonschema.exceptions import best_match  # noqa: PLC0415
+    # 80 ms and 10 MB that a running component does not spend unless something is wrong.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
 
     error = best_match(Draft202012Validator(schema).iter_errors(message))
     if error is None:  # a line end after the text: Python's $ is laxer than the compiled check
         return "a name or time ends with a line break"
     where = error.json_path.removeprefix("$").removeprefix(".")
-    return f"{where + ': ' if where else ''}{error.message:.300}"
+    return f"{where}: {error.message:.300}" if where else f"{error.message:.300}"
