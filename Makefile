@@ -13,6 +13,7 @@ help:  ## print this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: .venv/ready-all  ## make .venv with heliobus and every tool in it
+	@:
 
 demo: .venv/ready-demo  ## a whole simulated off-grid house; Ctrl-C ends it
 	@$(BIN)/heliobus demo $(ARGS)

@@ -1,5 +1,6 @@
 """Start a broker as a child process that lives as long as the process that started it."""
 
+import logging
 import os
 import shutil
 import socket
@@ -12,9 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from broker import ports
+from broker import listeners
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerStart
+
+_log = logging.getLogger(__name__)
 
 HOST: Final = "127.0.0.1"
 _HERE = Path(__file__).resolve().parent
@@ -63,26 +66,20 @@ def start_broker(kind: BrokerStart, port: int, folder: Path) -> RunningBroker:
     Call it from a thread that lives as long as the broker should. Raise ConfigError.
     """
     name, prepare = _choose(kind)
-    if ports.taken(HOST, port):
+    if listeners.taken(HOST, port):
         raise ConfigError(
-            f"broker: port {port} on {HOST} is in use by {ports.holder(port)};"
+            f"broker: port {port} on {HOST} is in use by {listeners.holder(port)};"
             " stop it, use it (broker.start: no), or choose another port in broker.url"
         )
     folder.mkdir(parents=True, exist_ok=True)
     command = prepare(port, folder)
     log = folder / f"{name}.log"
-    leash = [sys.executable, "-I", "-S", str(_HERE / "leash.py"), str(os.getpid())]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            leash + command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C is ours to handle: the broker stops last
-        )
-    broker = RunningBroker(name, port, log, process)
-    _wait_until_it_accepts(broker)
-    return broker
+    try:
+        return _launch(name, port, command, log)
+    except ConfigError:
+        if not _set_damaged_file_aside(folder, log):
+            raise
+        return _launch(name, port, command, log)
 
 
 def find_mosquitto() -> str | None:
@@ -122,7 +119,9 @@ def mosquitto_configuration(port: int, folder: Path) -> str:
     lines += ["", "# Added for this start.", f"persistence_location {folder.resolve()}/"]
     lines += ["log_dest stderr"]
     if os.geteuid() == 0:
-        lines += ["user root"]  # else it becomes user mosquitto, who cannot write to the folder
+        # Else it becomes user mosquitto: it could not write to the folder, and the change of
+        # user would slip the leash (prctl(2), PR_SET_PDEATHSIG).
+        lines += ["user root"]
     return "\n".join(lines) + "\n"
 
 
@@ -144,6 +143,40 @@ _BROKERS: Final = {  # in order of preference
     BrokerStart.MOSQUITTO: _mosquitto_command,
     BrokerStart.EMBEDDED: _embedded_command,
 }
+
+
+def _launch(name: str, port: int, command: list[str], log: Path) -> RunningBroker:
+    leash = [sys.executable, "-I", "-S", str(_HERE / "leash.py"), str(os.getpid())]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            leash + command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is ours to handle: the broker stops last
+        )
+    broker = RunningBroker(name, port, log, process)
+    _wait_until_it_accepts(broker)
+    return broker
+
+
+def _set_damaged_file_aside(folder: Path, log: Path) -> bool:
+    """Move away the store that mosquitto could not read: it would refuse to start for ever.
+
+    Only what other devices had retained is lost; ours is published anew on every connect.
+    """
+    store = folder / "mosquitto.db"
+    if "Couldn't open database" not in _last_line(log) or not store.exists():
+        return False
+    aside = store.with_name(f"{store.name}.damaged-{time.time_ns()}")
+    store.rename(aside)
+    _log.warning(
+        "broker: mosquitto cannot read %s, perhaps after a power cut; it is now %s and a new one"
+        " is begun: other devices' retained messages come back when they publish again",
+        store,
+        aside.name,
+    )
+    return True
 
 
 def _wait_until_it_accepts(broker: RunningBroker) -> None:
