@@ -31,7 +31,18 @@ except ModuleNotFoundError as error:
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["DIALECTS", "JSON", "TEXT", "Address", "TimeMs", "address", "connect", "sa", "tables"]
+__all__ = [
+    "DIALECTS",
+    "JSON",
+    "TEXT",
+    "Place",
+    "TimeMs",
+    "Upsert",
+    "connect",
+    "locate",
+    "sa",
+    "tables",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
@@ -84,8 +95,9 @@ Upsert = Callable[[sa.Table, Sequence[str], Sequence[str]], sa.Insert]
 class Dialect:
     """What one database does differently.
 
-    `driver` is taken when an address names none. `upsert(table, key, others)` replaces `others`
-    in a row that exists. `epoch_s` turns a time column into whole seconds since 1970.
+    `driver` is taken when an address names none. `upsert(table, key, given)` stores the columns
+    `given` and replaces a row that has the same key as a whole: its other columns become NULL.
+    `epoch_s` turns a time column into whole seconds since 1970.
     """
 
     driver: str
@@ -96,19 +108,24 @@ class Dialect:
     connect: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _replaced(table: sa.Table, key: Sequence[str], given: Sequence[str], new: Any) -> Any:
+    others = (column.name for column in table.columns if column.name not in key)
+    return {name: new[name] if name in given else sa.null() for name in others}
+
+
 def _on_conflict(insert: Any) -> Upsert:
-    def upsert(table: sa.Table, key: Sequence[str], others: Sequence[str]) -> sa.Insert:
+    def upsert(table: sa.Table, key: Sequence[str], given: Sequence[str]) -> sa.Insert:
         statement = insert(table)
-        replaced = {name: statement.excluded[name] for name in others}
+        replaced = _replaced(table, key, given, statement.excluded)
         result: sa.Insert = statement.on_conflict_do_update(index_elements=key, set_=replaced)
         return result
 
     return upsert
 
 
-def _on_duplicate_key(table: sa.Table, _key: Sequence[str], others: Sequence[str]) -> sa.Insert:
+def _on_duplicate_key(table: sa.Table, key: Sequence[str], given: Sequence[str]) -> sa.Insert:
     statement = mysql.insert(table)
-    return statement.on_duplicate_key_update({name: statement.inserted[name] for name in others})
+    return statement.on_duplicate_key_update(_replaced(table, key, given, statement.inserted))
 
 
 _MYSQL = Dialect(
@@ -147,12 +164,17 @@ DIALECTS: Mapping[str, Dialect] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where a database is. `file` is set for SQLite. `shown` holds no secret."""
+class Place:
+    """Where a database is, and who stores there. Its text holds no secret."""
 
+    name: str  # of the sink
     url: sa.URL = field(repr=False)
-    shown: str
-    file: Path | None = None
+    file: Path | None = None  # SQLite only
+
+    def __str__(self) -> str:
+        """Name it for messages."""
+        where = self.file or f"{self.url.host or 'localhost'}/{self.url.database}"
+        return f"{self.name} ({where})"
 
     @property
     def dialect(self) -> Dialect:
@@ -160,44 +182,42 @@ class Address:
         return DIALECTS[self.url.get_backend_name()]
 
 
-def address(url: str, folder: Path, password: str | None = None) -> Address:
-    """Read an address; a relative SQLite file starts at `folder`. No I/O. Raise ConfigError."""
+def locate(name: str, url: str, folder: Path, password: str | None = None) -> Place:
+    """Read the address of the sink `name`; a relative SQLite file starts at `folder`. No I/O.
+
+    Raise ConfigError; its words never repeat the address, which may hold a password.
+    """
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        # The text is not repeated: it may hold a password.
         raise ConfigError(
-            "url: found no address of a database, expected it like sqlite:///history.db"
-            " or mysql+pymysql://user@host/heliobus"
+            f"sinks.{name}.url: found no address of a database, expected it like"
+            " sqlite:///history.db or mysql+pymysql://user@host/heliobus"
         ) from None
     backend = parsed.get_backend_name()
     if backend not in DIALECTS:
         known = ", ".join(sorted(DIALECTS))
-        raise ConfigError(f"url: found the database {backend!r}, expected one of {known}")
+        raise ConfigError(f"sinks.{name}.url: found {backend!r}, expected one of {known}")
     if "+" not in parsed.drivername:
         parsed = parsed.set(drivername=f"{backend}+{DIALECTS[backend].driver}")
-    if password is not None:
-        parsed = parsed.set(password=password)
-    return _file(parsed, folder) if backend == "sqlite" else _server(parsed)
+    if backend == "sqlite":
+        return _file(name, parsed, folder)
+    if not parsed.database:
+        raise ConfigError(f"sinks.{name}.url: names no database, expected .../NAME at its end")
+    return Place(name, parsed if password is None else parsed.set(password=password))
 
 
-def _file(url: sa.URL, folder: Path) -> Address:
+def _file(name: str, url: sa.URL, folder: Path) -> Place:
     if not url.database or url.database == ":memory:" or url.host:
         raise ConfigError(
-            "url: found no file, expected it like sqlite:///history.db (beside the configuration)"
-            " or sqlite:////var/lib/heliobus/history.db"
+            f"sinks.{name}.url: found no file, expected it like sqlite:///history.db (beside"
+            " the configuration) or sqlite:////var/lib/heliobus/history.db"
         )
     file = folder / url.database
-    return Address(url=url.set(database=str(file)), shown=str(file), file=file)
+    return Place(name, url.set(database=str(file)), file)
 
 
-def _server(url: sa.URL) -> Address:
-    if not url.database:
-        raise ConfigError(f"url: {url.host or 'the address'} names no database, expected .../NAME")
-    return Address(url=url, shown=f"{url.host or 'localhost'}/{url.database}")
-
-
-def connect(place: Address, *, read_only: bool = False) -> sa.Engine:
+def connect(place: Place, *, read_only: bool = False) -> sa.Engine:
     """Make the engine; it connects at its first use. Raise ConfigError when no driver is there.
 
     An SQLite transaction of a writer begins with BEGIN IMMEDIATE: a lock shows at its start,
@@ -208,22 +228,29 @@ def connect(place: Address, *, read_only: bool = False) -> sa.Engine:
         options |= {"connect_args": dict(place.dialect.connect), "pool_pre_ping": True}
     else:
         options["creator"] = _opener(place.file, read_only=read_only)
-    try:
-        engine = sa.create_engine(place.url, **options)
-    except (sa.exc.NoSuchModuleError, sa.exc.ArgumentError, TypeError) as error:
-        raise ConfigError(f"url: {error}".splitlines()[0]) from error
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"url: the driver for {place.url.drivername} is not installed:"
-            f" pip install {error.name or place.url.get_driver_name()}"
-        ) from error
+    engine = _engine(place, options)
     if engine.dialect.is_async:
-        driver = place.dialect.driver
-        raise ConfigError(f"url: {place.url.drivername} is asynchronous, expected +{driver}")
+        raise ConfigError(
+            f"sinks.{place.name}.url: the driver {engine.driver} is asynchronous,"
+            f" expected {place.dialect.driver}"
+        )
     if place.file is not None:
         begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-        sa.event.listen(engine, "begin", lambda c: c.exec_driver_sql(begin))
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
+
+
+def _engine(place: Place, options: Mapping[str, Any]) -> sa.Engine:
+    try:
+        return sa.create_engine(place.url, **options)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"sinks.{place.name}.url: the driver for {place.url.drivername} is not installed:"
+            f" pip install {error.name}"
+        ) from error
+    except (sa.exc.SQLAlchemyError, TypeError) as error:
+        # An option after `?` that the driver does not have, or no such driver at all.
+        raise ConfigError(f"sinks.{place.name}.url: {' '.join(str(error).split())}") from error
 
 
 def _opener(file: Path, *, read_only: bool) -> Callable[[], sqlite3.Connection]:

@@ -1,0 +1,123 @@
+"""What the errors of databases mean: keep the data and try again, or a person must come.
+
+SinkError is the rule: a server that refuses a password now may know it when its set-up is done,
+and what was measured waits in the journals meanwhile. ConfigError is only what no waiting mends.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from heliobus.database import Place, sa
+from heliobus.errors import ConfigError, HeliobusError, SinkError
+
+__all__ = ["ROW_FAULTS", "reason", "told"]
+
+# The database understood and refused the values, not the connection: one row costs itself.
+ROW_FAULTS = (sa.exc.DataError, sa.exc.IntegrityError)
+
+_AGAIN = "trying again"
+# (words in SQLite's message, what is raised, what is said); the first match counts.
+_SQLITE: Sequence[tuple[str, type[HeliobusError], str]] = (
+    ("is locked", SinkError, f"database is locked by {{holder}}; {_AGAIN}"),
+    ("is full", SinkError, f"the disk is full; make room; {_AGAIN}"),
+    ("disk i/o error", SinkError, f"the disk cannot be read or written, or is full; {_AGAIN}"),
+    (
+        "not a database",
+        ConfigError,
+        "is no SQLite database, or is damaged; nothing was changed in it. Restore a backup, or"
+        " move the file away and a new one is begun",
+    ),
+    (
+        "malformed",
+        ConfigError,
+        "the database is damaged; nothing was changed in it. Save what is left with"
+        " `sqlite3 FILE .recover`, or move the file away and a new one is begun",
+    ),
+)
+_CLOSED = ("unable to open", "readonly database")
+
+
+@contextmanager
+def told(place: Place) -> Iterator[None]:
+    """Turn what SQLAlchemy raises into SinkError or ConfigError, in one line with the place."""
+    try:
+        yield
+    except sa.exc.StatementError as error:
+        kind, text = _verdict(error, place)
+        raise kind(f"{place}: {text}") from error
+    except (sa.exc.SQLAlchemyError, OSError) as error:
+        raise SinkError(f"{place}: {_line(error)}; {_AGAIN}") from error
+
+
+def reason(error: sa.exc.StatementError, place: Place) -> str:
+    """Word why the database refused a row, without its password."""
+    text = _line(error.orig or error)
+    password = place.url.password
+    return text.replace(str(password), "***") if password else text
+
+
+def _verdict(error: sa.exc.StatementError, place: Place) -> tuple[type[HeliobusError], str]:
+    said = reason(error, place)
+    if place.file is None:
+        return SinkError, f"{said}; {_AGAIN}"
+    lowered = said.lower()
+    if any(words in lowered for words in _CLOSED):
+        return _closed(place.file, said)
+    for words, kind, text in _SQLITE:
+        if words in lowered:
+            return kind, text.format(holder=_holder(place.file)) if "{" in text else text
+    return SinkError, f"{said}; {_AGAIN}"
+
+
+def _closed(file: Path, said: str) -> tuple[type[HeliobusError], str]:
+    """Say why SQLite cannot open or write a file; its own message does not."""
+    folder = file.parent
+    try:
+        os.stat(folder)
+    except PermissionError:
+        return ConfigError, f"no permission to enter {folder}; {_permit()}"
+    except OSError as error:
+        # A disk that is mounted later must not be replaced by a folder of the same name.
+        return SinkError, f"{folder}: {error.strerror} (is its disk mounted?); {_AGAIN}"
+    if file.is_dir():
+        return ConfigError, "this is a folder, expected the name of a file"
+    for path in (file, folder):
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            return ConfigError, f"no permission to write {path}; {_permit()}"
+    return SinkError, f"{said}; {_AGAIN}"
+
+
+def _permit() -> str:
+    return f"give it to the user that runs heliobus (id {os.geteuid()})"
+
+
+def _holder(file: Path) -> str:
+    """Name who holds a lock on the database, as far as /proc tells."""
+    try:
+        names = [f"{_program(pid)} (process {pid})" for pid in sorted(_holders(file))]
+    except (OSError, ValueError, IndexError):
+        names = []
+    return "another process" + (f": {', '.join(names)}" if names else "")
+
+
+def _holders(file: Path) -> set[int]:
+    """Read lines like `1: POSIX ADVISORY WRITE 812 08:01:5242 120 120`."""
+    inodes = {
+        str(os.stat(path).st_ino) for path in (str(file), f"{file}-shm") if os.path.exists(path)
+    }
+    rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    locks = [row for row in rows if "WRITE" in row and "->" not in row]
+    pids = {int(row[4]) for row in locks if row[5].rpartition(":")[2] in inodes}
+    return {pid for pid in pids if pid > 0} - {os.getpid()}
+
+
+def _program(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def _line(error: BaseException) -> str:
+    """Give the driver's own words in one line; PyMySQL's arguments are (code, words)."""
+    text = str(error.args[-1]) if error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__

@@ -1,0 +1,191 @@
+"""Samples into rows: device ids, upserts, and the one bad row that must not cost the others."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from heliobus.database import Place, sa
+from heliobus.database_errors import ROW_FAULTS, reason
+from heliobus.errors import FrameError
+from heliobus.sample import LAST_MS, Sample
+from heliobus.sink import Key, Written
+from sinks.sql.tables import CURSORS, DEVICES, NAME_LENGTH, KindTable, Tables
+
+# SQLite up to 3.31 takes 999 parameters in one statement.
+_TIMES_AT_ONCE = 500
+_FIRST_MS = -62135596800000  # year 1, where Python's time begins
+
+_KEY = ("site", "bridge", "device")
+_Entry: TypeAlias = tuple[dict[str, Any], Sample]
+_Rejected: TypeAlias = list[tuple[Sample, str]]
+
+
+def store(
+    connection: sa.Connection, place: Place, tables: Tables, samples: Sequence[Sample]
+) -> Written:
+    """Upsert samples. Each is counted once: stored anew, rewritten, or rejected."""
+    rejected: _Rejected = []
+    batches: dict[str, dict[tuple[int, int], _Entry]] = {}
+    good = list(_sound(samples, rejected))
+    ids = _device_ids(connection, good)
+    for sample in good:
+        device_id = ids[key_of(sample)]
+        kind_table = tables.of(sample)
+        try:
+            entry = (kind_table.row(sample, device_id), sample)
+        except FrameError as error:
+            rejected.append((sample, str(error)))
+            continue
+        batches.setdefault(kind_table.table.name, {})[device_id, sample.time_ms] = entry
+    stored = 0
+    for name, batch in batches.items():
+        stored += _store_batch(connection, place, tables.kinds[name], batch, rejected)
+    return Written(stored, len(samples) - len(rejected) - stored, rejected)
+
+
+def store_cursors(connection: sa.Connection, place: Place, cursors: Mapping[Key, int]) -> None:
+    """Set the cursors, also backwards: a new chain may begin before the old one ended."""
+    found = [
+        {"site": site, "bridge": bridge, "device": device, "cursor_ms": cursor_ms}
+        for (site, bridge, device), cursor_ms in cursors.items()
+        if _fits(site, bridge, device)
+    ]
+    if found:
+        connection.execute(place.dialect.upsert(CURSORS, _KEY, (*_KEY, "cursor_ms")), found)
+
+
+def store_info(connection: sa.Connection, key: Key, info: Mapping[str, Any]) -> None:
+    """Keep what a device says about itself; `role`, `maker` ... also in columns of their own."""
+    texts = {
+        name: info[name] if isinstance(info.get(name), str) else None
+        for name in ("kind", "role", "maker", "model", "serial", "firmware")
+    }
+    row = {**texts, "info": dict(info)}
+    same = [DEVICES.c[name] == value for name, value in zip(_KEY, key, strict=True)]
+    if connection.execute(sa.select(DEVICES.c.id).where(*same)).first() is None:
+        connection.execute(DEVICES.insert(), {**dict(zip(_KEY, key, strict=True)), **row})
+    else:
+        connection.execute(DEVICES.update().where(*same), row)
+
+
+def key_of(sample: Sample) -> Key:
+    """Name the series of a sample: two bridges may have measured the same device."""
+    return sample.site, sample.bridge or "", sample.device
+
+
+def _fits(*names: str) -> bool:
+    return all(len(name) <= NAME_LENGTH for name in names)
+
+
+def _sound(samples: Iterable[Sample], rejected: _Rejected) -> Iterator[Sample]:
+    for sample in samples:
+        if not _fits(*key_of(sample)):
+            why = f"site, bridge and device: expected at most {NAME_LENGTH} characters each"
+        elif not _FIRST_MS <= sample.time_ms <= LAST_MS:
+            why = f"time: found {sample.time_ms} ms since 1970, expected the years 1 to 9999"
+        else:
+            yield sample
+            continue
+        rejected.append((sample, why))
+
+
+def _device_ids(connection: sa.Connection, samples: Sequence[Sample]) -> dict[Key, int]:
+    """Give the ids, make those that are new, and note when each device was seen."""
+    seen: dict[Key, tuple[int, int, str]] = {}
+    for sample in samples:
+        key, time_ms = key_of(sample), sample.time_ms
+        first, last, kind = seen.get(key, (time_ms, time_ms, sample.kind))
+        seen[key] = min(first, time_ms), max(last, time_ms), kind
+    known = _devices(connection)
+    new = [
+        dict(zip(_KEY, key, strict=True)) | {"kind": kind}
+        for key, (_, _, kind) in seen.items()
+        if key not in known
+    ]
+    if new:
+        connection.execute(DEVICES.insert(), new)
+        known = _devices(connection)
+    _note_seen(connection, seen, known)
+    return {key: known[key].id for key in seen}
+
+
+def _devices(connection: sa.Connection) -> dict[Key, Any]:
+    c = DEVICES.c
+    query = sa.select(c.id, c.site, c.bridge, c.device, c.first_seen, c.last_seen)
+    return {(row.site, row.bridge, row.device): row for row in connection.execute(query)}
+
+
+def _note_seen(
+    connection: sa.Connection, seen: Mapping[Key, tuple[int, int, str]], known: Mapping[Key, Any]
+) -> None:
+    changed = []
+    for key, (first, last, kind) in seen.items():
+        row = known[key]
+        first = first if row.first_seen is None else min(first, row.first_seen)
+        last = last if row.last_seen is None else max(last, row.last_seen)
+        if (first, last) != (row.first_seen, row.last_seen):
+            changed.append({"at": row.id, "first": first, "last": last, "named": kind})
+    if changed:
+        update = (
+            DEVICES.update()
+            .where(DEVICES.c.id == sa.bindparam("at"))
+            .values(
+                first_seen=sa.bindparam("first"),
+                last_seen=sa.bindparam("last"),
+                # What `info` said stays; before it came, the samples know best.
+                kind=sa.func.coalesce(DEVICES.c.kind, sa.bindparam("named")),
+            )
+        )
+        connection.execute(update, changed)
+
+
+def _store_batch(
+    connection: sa.Connection,
+    place: Place,
+    kind_table: KindTable,
+    batch: Mapping[tuple[int, int], _Entry],
+    rejected: _Rejected,
+) -> int:
+    """Upsert the rows of one table; give how many did not exist before."""
+    table = kind_table.table
+    there = _existing(connection, table, batch)
+    statement, rows = kind_table.prepared([row for row, _ in batch.values()])
+    entries = list(zip(rows, (sample for _, sample in batch.values()), strict=True))
+    refused = _upsert(connection, place, statement, entries)
+    rejected.extend((sample, why) for (_, sample), why in refused)
+    lost = {(row["device_id"], row["time"]) for (row, _), _ in refused}
+    return len(batch.keys() - there - lost)
+
+
+def _existing(
+    connection: sa.Connection, table: sa.Table, keys: Iterable[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    times: dict[int, list[int]] = {}
+    for device_id, time_ms in keys:
+        times.setdefault(device_id, []).append(time_ms)
+    there: set[tuple[int, int]] = set()
+    for device_id, of_device in times.items():
+        for begin in range(0, len(of_device), _TIMES_AT_ONCE):
+            some = of_device[begin : begin + _TIMES_AT_ONCE]
+            query = sa.select(table.c.time).where(
+                table.c.device_id == device_id, table.c.time.in_(some)
+            )
+            there.update((device_id, time_ms) for time_ms in connection.scalars(query))
+    return there
+
+
+def _upsert(
+    connection: sa.Connection, place: Place, statement: sa.Insert, entries: Sequence[_Entry]
+) -> list[tuple[_Entry, str]]:
+    """Store all entries; halve where the database refuses, until the bad ones stand alone."""
+    try:
+        with connection.begin_nested():
+            connection.execute(statement, [row for row, _ in entries])
+    except ROW_FAULTS as error:
+        if len(entries) == 1:
+            return [(entries[0], reason(error, place))]
+        half = len(entries) // 2
+        return [
+            *_upsert(connection, place, statement, entries[:half]),
+            *_upsert(connection, place, statement, entries[half:]),
+        ]
+    return []
