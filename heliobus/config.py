@@ -7,6 +7,7 @@ Every fault of the file is found in one go and worded as one line:
 
 import json
 import logging
+import math
 import os
 import re
 import stat
@@ -38,6 +39,7 @@ _LAST_PORT = 65535
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _BRIDGE_KEYS = frozenset({"type", "link", "every", "takeover", "allow_commands", "devices"})
 _DEVICE_KEYS = frozenset({"link", "every"})
+_SINK_KEYS = frozenset({"type", "backfill"})
 # A secret is a line, not a film.
 _LONGEST_SECRET = 10_000
 
@@ -101,10 +103,15 @@ def refined(schema: Schema, component: components.Component) -> Schema:
 
 
 def _joined(base: Schema, own: Schema) -> dict[str, Any]:
+    properties = dict(base.get("properties", {}))
+    for key, member in own.get("properties", {}).items():
+        known = properties.get(key, {})  # a component may give one of ours another default
+        note = {**known.get("heliobus", {}), **member.get("heliobus", {})}
+        properties[key] = {**known, **member, "heliobus": note}
     return {
         **own,
         "type": "object",
-        "properties": {**base.get("properties", {}), **own.get("properties", {})},
+        "properties": properties,
         "required": [*base.get("required", ()), *own.get("required", ())],
         "additionalProperties": own.get("additionalProperties", False),
     }
@@ -128,6 +135,10 @@ def _masked(text: str) -> str:
     return re.sub(r":[^@/]*@", ":***@", text)
 
 
+def _backfill(text: str) -> float:
+    return math.inf if text == "all" else FORMATS["duration"](text)
+
+
 def _link(text: str) -> str:
     from heliobus.link import check_url  # only where a file has links
 
@@ -145,6 +156,7 @@ class _Loader:
         formats = {
             **FORMATS,
             "broker_url": _broker_url,
+            "backfill": _backfill,
             "link": _link,
             "secret_file": self._secret,
             "bridge": lambda text: self._type(components.Kind.BRIDGE, text),
@@ -255,6 +267,7 @@ class _Loader:
             username=values.get("user") or address.user,
             password=values.get("password"),
             start=start,
+            mqtt5=start is not BrokerStart.EMBEDDED,
         )
 
     def _settings(self, values: Mapping[str, Any], broker: BrokerSettings) -> Settings:
@@ -273,7 +286,12 @@ class _Loader:
             clock=ClockSettings(trust=True) if clock == "trust" else ClockSettings(clock["wait"]),
             bridges={name: _bridge(name, own) for name, own in values["bridges"].items()},
             sinks={
-                name: SinkSettings(name, own["type"], _options(own, frozenset({"type"})))
+                name: SinkSettings(
+                    name=name,
+                    type=own["type"],
+                    backfill_s=None if own["backfill"] == math.inf else own["backfill"],
+                    options=_options(own, _SINK_KEYS),
+                )
                 for name, own in values["sinks"].items()
             },
         )

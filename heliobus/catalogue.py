@@ -1,0 +1,60 @@
+"""The commands `list` and `schema`: what is there to be used."""
+
+from pathlib import Path
+from typing import TextIO
+
+from heliobus import components
+from heliobus.checked_yaml import guess
+from heliobus.components import Component, Kind
+from heliobus.errors import ConfigError
+
+
+def list_components(out: TextIO) -> int:
+    """Print every bridge and sink with its title; plugins are marked."""
+    found = components.describe()
+    width = max((len(component.name) for component in found), default=0)
+    for kind in Kind:
+        print(f"{kind.value}s", file=out)
+        for component in found:
+            if component.kind is kind:
+                print(f"  {component.name:{width}}  {_text(component)}", file=out)
+    return 0
+
+
+def print_schema(name: str, out: TextIO) -> int:
+    """Print the schema of that name, or the names of all. Raise ConfigError."""
+    known = _schemas()
+    if not name:
+        for each in known:
+            print(each, file=out)
+        return 0
+    matches = [each for each in known if name in (each, each.rpartition("/")[2])]
+    if len(matches) > 1:
+        raise ConfigError(f"{name!r} may be {' or '.join(matches)}; write which")
+    if not matches:
+        raise ConfigError(f"the schema {name!r} is not known{guess(name, known)}")
+    print(known[matches[0]].read_text(encoding="utf-8").rstrip(), file=out)
+    return 0
+
+
+def _text(component: Component) -> str:
+    if component.fault:
+        return f"cannot run: {component.fault}"
+    if component.source == "heliobus":
+        return component.title
+    return f"{component.title} (plugin {component.source})"
+
+
+def _schemas() -> dict[str, Path]:
+    """Give schemas/**/*.json by path without ending, and each component's config.json."""
+    import schemas
+
+    root = Path(schemas.__path__[0])
+    known = {
+        path.relative_to(root).with_suffix("").as_posix(): path
+        for path in sorted(root.rglob("*.json"))
+    }
+    for component in components.describe():
+        if component.folder is not None:
+            known[f"{component.kind.value}s/{component.name}"] = component.folder / "config.json"
+    return known

@@ -1,0 +1,215 @@
+"""The command line. Each command imports its work when it runs, so that --help is quick."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from heliobus import __version__
+
+if TYPE_CHECKING:
+    from heliobus.settings import Settings
+
+_NAMES = {"help_option_names": ["-h", "--help"]}
+_SYSTEM_WIDE = Path("/etc/heliobus/heliobus.yaml")
+_USAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What was given before the command."""
+
+    config: Path
+
+    def settings(self) -> "Settings":
+        from heliobus import config
+
+        return config.load(self.config)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and give its exit status."""
+    try:
+        status = cli.main(arguments, prog_name="heliobus", standalone_mode=False)
+    except click.exceptions.Abort as error:
+        raise KeyboardInterrupt from error
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return status if isinstance(status, int) else 0
+
+
+@click.group(context_settings=_NAMES)
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The configuration; else heliobus.yaml here, else /etc/heliobus/heliobus.yaml.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log every step, and the bytes on the wire.")
+@click.version_option(__version__, message="heliobus %(version)s")
+@click.pass_context
+def cli(context: click.Context, config: Path | None, *, verbose: bool) -> None:
+    """Solar and off-grid hardware on one clean MQTT bus."""
+    set_up_logging(verbose=verbose)
+    here = Path("heliobus.yaml")
+    if config is None:
+        config = _SYSTEM_WIDE if not here.exists() and _SYSTEM_WIDE.exists() else here
+    context.obj = _Options(config)
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Log to standard error; systemd's journal adds the time itself."""
+    import logging
+    import os
+
+    under_systemd = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
+    line = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format=line if under_systemd else f"%(asctime)s {line}",
+    )
+
+
+@cli.command()
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The broker's port; else a free one.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep journals and archive here; else they are thrown away.",
+)
+def demo(seconds: float | None, port: int | None, data: Path | None) -> int:
+    """Run a whole simulated house: inverter, bridge, broker, archive."""
+    from heliobus import demo as work
+
+    return work.run(seconds=seconds, port=port, data=data)
+
+
+@cli.command()
+@click.option("--only", metavar="A,B", help="Run these components only.")
+@click.pass_obj
+def up(options: _Options, only: str | None) -> int:
+    """Run all components of the configuration and keep them running."""
+    from heliobus import up as work
+
+    settings = options.settings()
+    names = [name.strip() for name in only.split(",")] if only is not None else None
+    _check_names(names or (), settings)
+    return work.run(settings, names)
+
+
+@cli.command("run")
+@click.argument("name")
+@click.pass_obj
+def run_one(options: _Options, name: str) -> int:
+    """Run the component NAME in the foreground."""
+    from heliobus import process as work
+
+    settings = options.settings()
+    _check_names([name], settings)
+    return work.run_component(settings, name)
+
+
+@cli.command()
+@click.pass_obj
+def check(options: _Options) -> int:
+    """Check the configuration and tell what would run; opens no port."""
+    from heliobus import check as work
+
+    return work.run(options.config, sys.stdout)
+
+
+@cli.command("list")
+def list_all() -> int:
+    """List the bridges and sinks that are there, with plugins."""
+    from heliobus import catalogue as work
+
+    return work.list_components(sys.stdout)
+
+
+@cli.command()
+@click.argument("filter", metavar="[FILTER]", default="")
+@click.pass_obj
+def watch(options: _Options, filter: str) -> int:  # noqa: A002  # click names it as people see it
+    """Show what is on the bus, live; FILTER is part of a device's or field's name."""
+    from heliobus import watch as work
+
+    return work.run(options.settings(), filter)
+
+
+@cli.command()
+@click.argument("protocol")
+@click.argument("source", metavar="[FILE]", type=click.File("rb", lazy=False), default="-")
+def decode(protocol: str, source: BinaryIO) -> int:
+    """Decode captured bytes of PROTOCOL: one JSON object per line in, one per line out.
+
+    FILE is - (standard input) unless it is named. A line is {"request": HEX or null,
+    "response": HEX}; the answer is {"ok": true, "values": ..., "units": ...} or {"ok": false,
+    "error": ...}. Every line is answered, an empty one, too. The exit status is 0 when all
+    could be decoded, else 1.
+    """
+    from heliobus import components
+    from heliobus import decode as work
+
+    return work.run(components.decoder(protocol), source, sys.stdout.buffer)
+
+
+@cli.command()
+@click.argument("protocol")
+@click.option("--pty", is_flag=True, help="Serve on a pseudo-terminal; this is the default.")
+@click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP port; 0 takes a free one.")
+@click.option("--baud", type=click.IntRange(min=50), help="Pace the bytes at this rate.")
+@click.option("--faults", metavar="TEXT", default="", help="Such as silence=0.05,late=0.01.")
+@click.option("--variant", help="Which model to be; the bridge's README names them.")
+@click.option("--link", type=click.Path(path_type=Path), help="Also give the port this name.")
+def sim(protocol: str, *, pty: bool, tcp: str | None, link: Path | None, **how: object) -> int:
+    """Be a simulated device of PROTOCOL on a pseudo-terminal or TCP port."""
+    from heliobus import simulate as work
+
+    if tcp is not None and (pty or link):
+        raise click.UsageError("--tcp does not go with --pty or --link; choose one")
+    return work.run(protocol, tcp=tcp, link=link, out=sys.stdout, **how)  # type: ignore[arg-type]
+
+
+@cli.command()
+@click.argument("name", default="")
+def schema(name: str) -> int:
+    """Print the JSON Schema NAME, or the names of all."""
+    from heliobus import catalogue as work
+
+    return work.print_schema(name, sys.stdout)
+
+
+@cli.command()
+@click.argument("device")
+@click.argument("field")
+@click.option("--since", default="24h", show_default=True, help="How far back, such as 90m or 7d.")
+@click.option("--csv", is_flag=True, help="Print comma-separated values.")
+@click.pass_obj
+def history(options: _Options, device: str, field: str, since: str, *, csv: bool) -> int:
+    """Show what the archive holds of a FIELD of a DEVICE."""
+    from heliobus import archive as work
+    from heliobus.errors import ConfigError
+    from heliobus.quantities import duration_s
+
+    try:
+        since_s = duration_s(since)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from error
+    return work.history_command(
+        options.settings(), device, field, since_s=since_s, csv=csv, out=sys.stdout
+    )
+
+
+def _check_names(names: Iterable[str], settings: "Settings") -> None:
+    from heliobus.checked_yaml import guess
+
+    known = [*settings.bridges, *settings.sinks]
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"no component is called {name!r}{guess(name, known)}")

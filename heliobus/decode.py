@@ -1,0 +1,75 @@
+"""The command `decode`: captured exchanges, one JSON object per line in and out, in order.
+
+Every line is answered by one line, at once: also an empty one, so that line n of the output
+always belongs to line n of the input.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, TypeAlias
+
+from heliobus.errors import FrameError
+from heliobus.sample import Values, dumps, loads
+
+Decoder: TypeAlias = Callable[[bytes | None, bytes], tuple[Values, dict[str, str]]]
+
+_log = logging.getLogger(__name__)
+
+
+def run(decoder: Decoder, lines: Iterable[bytes], out: BinaryIO) -> int:
+    """Answer all lines; give 0 when each could be decoded, else 1."""
+    failed = False
+    for line in lines:
+        answer = decode_line(decoder, line)
+        failed = failed or not answer["ok"]
+        out.write(_written(answer))
+        out.flush()
+    return int(failed)
+
+
+def decode_line(decoder: Decoder, line: bytes) -> Mapping[str, Any]:
+    """Answer one line; nothing is raised, whatever it holds."""
+    try:
+        values, units = decoder(*_exchange(line))
+    except FrameError as error:
+        return _refusal(str(error))
+    # A capture may hold anything and the rest of it is still wanted: a codec's bug costs a line.
+    except Exception as error:  # noqa: BLE001  # see above
+        _log.debug("the codec failed", exc_info=True)
+        return _refusal(f"a bug in heliobus, please report it: {type(error).__name__}: {error}")
+    return {"ok": True, "values": values, "units": units}
+
+
+def _exchange(line: bytes) -> tuple[bytes | None, bytes]:
+    if not line.strip():
+        raise FrameError("the line is empty, expected a JSON object")
+    try:
+        body = loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise FrameError(f"not UTF-8 text at byte {error.start}") from error
+    if not isinstance(body, dict):
+        raise FrameError(f"found {type(body).__name__}, expected a JSON object")
+    if "response" not in body:
+        raise FrameError('"response" is missing, expected hexadecimal bytes')
+    request = body.get("request")
+    return (None if request is None else _bytes(body, "request")), _bytes(body, "response")
+
+
+def _bytes(body: Mapping[str, Any], key: str) -> bytes:
+    text = body[key]
+    try:
+        return bytes.fromhex(text)
+    except (TypeError, ValueError) as error:
+        found = f"found {text!r:.40}"
+        raise FrameError(f"{key}: {found}, expected hexadecimal bytes such as 28 30") from error
+
+
+def _refusal(error: str) -> Mapping[str, Any]:
+    return {"ok": False, "error": error.encode(errors="backslashreplace").decode()}
+
+
+def _written(answer: Mapping[str, Any]) -> bytes:
+    try:
+        return dumps(answer) + b"\n"
+    except FrameError as error:  # a value that JSON cannot carry
+        return dumps(_refusal(str(error))) + b"\n"
