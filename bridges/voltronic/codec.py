@@ -1,6 +1,6 @@
-"""Decode the answers of Voltronic inverters: a command and a payload in, values out.
+r"""Decode the answers of Voltronic inverters: a command and a payload in, values out.
 
-    take_answer(b"(B\\xe7\\xc9\\r") -> ("B", 5)
+    take_answer(b"(B\xe7\xc9\r") -> ("B", 5)
     decode("QMOD", "B")          -> {"mode": "battery", "mode_code": 66}
 
 Names, units and signs are those of the contract: battery current and power are positive while

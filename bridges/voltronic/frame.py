@@ -22,6 +22,8 @@ _BETWEEN = b"\r\n\0"
 _COMMAND = re.compile(rb"\^?[A-Z][A-Za-z0-9.,:+^-]*")
 _PI18_HEAD = re.compile(rb"\^D([0-9]{3})")
 _SHOWN = 16
+_CRC = 2
+_SHORTEST = 4  # ^0 or (B, and the CRC
 
 
 def checksum(data: bytes) -> bytes:
@@ -46,7 +48,7 @@ def answer(payload: str, end: bytes = b"\r") -> bytes:
 def command_of(data: bytes) -> str | None:
     """Give the command in the bytes of a request, sound or not; None when there is none."""
     body = data.strip(_BETWEEN)
-    if len(body) > 2 and checksum(body[:-2]) == body[-2:]:
+    if len(body) > _CRC and checksum(body[:-2]) == body[-2:]:
         body = body[:-2]
     found = _COMMAND.match(body)
     return found.group().decode("ascii") if found else None
@@ -75,7 +77,7 @@ def take_answer(data: bytes) -> tuple[str, int] | None:
 
 
 def _sound(body: bytes) -> bool:
-    return len(body) > 3 and checksum(body[:-2]) == body[-2:]
+    return len(body) >= _SHORTEST and checksum(body[:-2]) == body[-2:]
 
 
 def _payload(body: bytes) -> str:
@@ -84,7 +86,7 @@ def _payload(body: bytes) -> str:
     _check(body)
     if body[:1] == b"(":
         text = body[1:-2]
-    elif body[:2] in (b"^0", b"^1") and len(body) == 4:
+    elif body[:2] in (b"^0", b"^1") and len(body) == _SHORTEST:
         text = body[:2]
     else:
         text = _pi18_payload(body[:-2])
@@ -94,7 +96,7 @@ def _payload(body: bytes) -> str:
 
 
 def _check(body: bytes) -> None:
-    if len(body) < 4:
+    if len(body) < _SHORTEST:
         raise FrameError(f"found {_shown(body)}, expected an answer with its CRC")
     want, found = checksum(body[:-2]), body[-2:]
     if body[:1] not in (b"(", b"^"):

@@ -10,7 +10,7 @@ MODES = {
     "D": "shutdown",
     "E": "eco",
     # An EASun 8 kW with its output off while the sun charges; in no document.
-    "C": "charge",
+    "C": "charging",
     "Y": "bypass",
 }
 BATTERY_TYPES = {
@@ -48,7 +48,7 @@ TOPOLOGIES = {0: "transformerless", 1: "transformer"}
 PV_OK = {0: "any_unit", 1: "all_units"}
 PV_BALANCE = {0: "charge_current", 1: "charge_and_load"}
 LOGICS = {0: "automatic", 1: "online", 2: "eco"}
-CHARGE_STATES = {10: "none", 11: "bulk", 12: "absorb", 13: "float"}
+CHARGE_STATES = {10: "idle", 11: "bulk", 12: "absorption", 13: "float"}
 # QFLAG. Newer letters d, g, l and n stand in no document and stay raw.
 FLAGS = {
     "a": "buzzer_enabled",
@@ -62,11 +62,11 @@ FLAGS = {
     "z": "fault_record_enabled",
 }
 ENERGIES = {
-    "QET": "pv_total_kwh",
-    "QEY": "pv_year_kwh",
-    "QEM": "pv_month_kwh",
-    "QED": "pv_today_kwh",
-    "QLT": "load_total_kwh",
+    "QET": "yield_kwh",
+    "QEY": "yield_year_kwh",
+    "QEM": "yield_month_kwh",
+    "QED": "yield_today_kwh",
+    "QLT": "load_kwh",
     "QLY": "load_year_kwh",
     "QLM": "load_month_kwh",
     "QLD": "load_today_kwh",

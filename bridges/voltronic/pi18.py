@@ -109,6 +109,12 @@ RAW = Answer(
 # By the command without its head: GS for ^P005GS. ET, EY, EM and ED stay raw: an LV5048 that
 # answers ET with 00802946 cannot mean kWh, as its document says.
 ANSWERS: dict[str, Answer] = {
+    "PI": Answer(
+        re.compile(r"\^D(\d\d)\Z"),
+        lambda found: {"protocol": "PI" + found.group(1)},
+        ("protocol",),
+        "the number of a protocol",
+    ),
     "GS": Table(_STATUS, 28, 31, "gs_extra", PI18, _sum_pv, _SUMS).answer(),
     "PIRI": Table(_RATINGS, 25, 27, "piri_extra", PI18).answer(),
     "MOD": Table((choice("mode", _MODES),), 1, 1, "mod_extra", PI18).answer(),

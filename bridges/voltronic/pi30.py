@@ -111,7 +111,7 @@ def _status(field_15: Column) -> Answer:
 _NET = ("battery_a", "battery_w")
 STATUS = _status(number("battery_discharge_a"))
 # Revo units put the PV energy of the day, in Wh, where others have the discharge current.
-REVO_STATUS = _status(number("pv_today_kwh", 1000))
+REVO_STATUS = _status(number("yield_today_kwh", 1000))
 
 _RATINGS = (
     decimal("grid_rated_v"),
@@ -177,7 +177,7 @@ _DEFAULTS = (
 
 # In no document; found by users (forums.aeva.asn.au, Solar2MQTT). 13 fields on older units.
 _CHARGER = (
-    integer("absorb_left_s"),
+    integer("absorption_left_s"),
     integer("float_left_s"),
     yes("scc_ok"),
     yes("scc_allowed"),
@@ -196,7 +196,7 @@ _CHARGER = (
     choice("charge_state", meanings.CHARGE_STATES),
 )
 _OLD_CHARGER = (
-    integer("absorb_left_s"),
+    integer("absorption_left_s"),
     integer("float_left_s"),
     unknown("q1_extra"),
     integer("scc_01_c"),
@@ -295,11 +295,12 @@ def _serial(found: re.Match[str]) -> Values:
 
 def _clock(found: re.Match[str]) -> Values:
     """QT; a clock that was never set gives no value."""
+    time = "{}-{}-{}T{}:{}:{}".format(*found.groups())
     try:
-        moment = datetime.strptime(found.group(), "%Y%m%d%H%M%S")
+        datetime.fromisoformat(time)
     except ValueError:
         return {}
-    return {"device_time": moment.isoformat()}
+    return {"device_time": time}
 
 
 def _whole(pattern: str, write: Write, names: tuple[str, ...], expected: str) -> Answer:
@@ -381,7 +382,9 @@ ANSWERS: dict[str, Answer] = {
     "QBEQI": Table(_EQUALIZATION, 10, 12, "qbeqi_extra").answer(),
     "QOPPT": _hours("output_source_by_hour", meanings.OUTPUT_PRIORITIES, "qoppt_extra"),
     "QCHPT": _hours("charger_source_by_hour", meanings.CHARGER_PRIORITIES, "qchpt_extra"),
-    "QT": Answer(re.compile(r"\d{14}\Z"), _clock, ("device_time",), "14 digits"),
+    "QT": Answer(
+        re.compile(r"(\d{4})" + r"(\d\d)" * 5 + r"\Z"), _clock, ("device_time",), "14 digits"
+    ),
     "QPGS": Table(_PARALLEL, 27, 32, "qpgs_extra", finish=net_current, finish_names=_NET).answer(),
     "QBMS": Table(_BMS, 10, 12, "qbms_extra").answer(),
     "QBATCD": _text("battery_control_bits", r"([01]{3})", "3 bits"),
