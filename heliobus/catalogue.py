@@ -46,13 +46,13 @@ def _text(component: Component) -> str:
 
 
 def _schemas() -> dict[str, Path]:
-    """Give schemas/**/*.json by path without ending, and each component's config.json."""
+    """Give the schemas by path without ending, and each component's config.json."""
     import schemas
 
     root = Path(schemas.__path__[0])
     known = {
         path.relative_to(root).with_suffix("").as_posix(): path
-        for path in sorted(root.rglob("*.json"))
+        for path in sorted((*root.glob("*.json"), *root.glob("kinds/*.json")))
     }
     for component in components.describe():
         if component.folder is not None:

@@ -65,6 +65,18 @@ def guess(word: str, known: Iterable[str]) -> str:
     return f"; expected one of {', '.join(names)}" if names else ""
 
 
+def limits(schema: Schema) -> str:
+    """Word the range that a schema allows: `from 1 to 247 s`; "" where it has none."""
+    unit = schema.get("heliobus", {}).get("unit", "")
+    low, high = (
+        f"{schema[key]:,} {unit}".rstrip() if key in schema else ""
+        for key in ("minimum", "maximum")
+    )
+    if low and high:
+        return f"from {schema['minimum']:,} to {high}"
+    return f"at least {low}" if low else f"at most {high}" if high else ""
+
+
 def compose(text: str, where: str) -> yaml.Node | None:
     """Parse one YAML document into its nodes; None for an empty one. Raise ConfigError."""
     try:
@@ -363,13 +375,8 @@ def _expected(schema: Schema) -> str:
     """Word what a schema takes: `a whole number from 1 to 247 such as 1`."""
     note = _note_of(schema)
     words = note.get("expects") or " or ".join(_WORDS[kind] for kind in _types(schema))
-    unit = f" {note['unit']}" if "unit" in note else ""
-    if "minimum" in schema and "maximum" in schema:
-        words += f" from {schema['minimum']:g} to {schema['maximum']:g}{unit}"
-    elif "minimum" in schema:
-        words += f" of at least {schema['minimum']:g}{unit}"
-    elif "maximum" in schema:
-        words += f" of at most {schema['maximum']:g}{unit}"
+    if limits(schema):
+        words += f" {limits(schema)}"
     if isinstance(note.get("example"), str | int | float):
         words += f" such as {_text(note['example'])}"
     return words

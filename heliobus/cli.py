@@ -84,7 +84,7 @@ def set_up_logging(*, verbose: bool) -> None:
     help="Keep journals and archive here; else they are thrown away.",
 )
 def demo(seconds: float | None, port: int | None, data: Path | None) -> int:
-    """Run a whole simulated house: inverter, bridge, broker, archive."""
+    """Run a whole simulated house, without hardware."""
     from heliobus import demo as work
 
     return work.run(seconds=seconds, port=port, data=data)
@@ -94,7 +94,7 @@ def demo(seconds: float | None, port: int | None, data: Path | None) -> int:
 @click.option("--only", metavar="A,B", help="Run these components only.")
 @click.pass_obj
 def up(options: _Options, only: str | None) -> int:
-    """Run all components of the configuration and keep them running."""
+    """Run the whole configuration and keep it running."""
     from heliobus import up as work
 
     settings = options.settings()
@@ -118,7 +118,7 @@ def run_one(options: _Options, name: str) -> int:
 @cli.command()
 @click.pass_obj
 def check(options: _Options) -> int:
-    """Check the configuration and tell what would run; opens no port."""
+    """Check the configuration, opening no port."""
     from heliobus import check as work
 
     return work.run(options.config, sys.stdout)
@@ -136,7 +136,10 @@ def list_all() -> int:
 @click.argument("filter", metavar="[FILTER]", default="")
 @click.pass_obj
 def watch(options: _Options, filter: str) -> int:  # noqa: A002  # click names it as people see it
-    """Show what is on the bus, live; FILTER is part of a device's or field's name."""
+    """Show what is on the bus, live.
+
+    FILTER is a part of a device's or field's name.
+    """
     from heliobus import watch as work
 
     return work.run(options.settings(), filter)
@@ -146,7 +149,7 @@ def watch(options: _Options, filter: str) -> int:  # noqa: A002  # click names i
 @click.argument("protocol")
 @click.argument("source", metavar="[FILE]", type=click.File("rb", lazy=False), default="-")
 def decode(protocol: str, source: BinaryIO) -> int:
-    """Decode captured bytes of PROTOCOL: one JSON object per line in, one per line out.
+    """Decode captured bytes, one JSON object per line.
 
     FILE is - (standard input) unless it is named. A line is {"request": HEX or null,
     "response": HEX}; the answer is {"ok": true, "values": ..., "units": ...} or {"ok": false,
@@ -168,7 +171,7 @@ def decode(protocol: str, source: BinaryIO) -> int:
 @click.option("--variant", help="Which model to be; the bridge's README names them.")
 @click.option("--link", type=click.Path(path_type=Path), help="Also give the port this name.")
 def sim(protocol: str, *, pty: bool, tcp: str | None, link: Path | None, **how: object) -> int:
-    """Be a simulated device of PROTOCOL on a pseudo-terminal or TCP port."""
+    """Be a simulated device, on a pseudo-terminal or TCP port."""
     from heliobus import simulate as work
 
     if tcp is not None and (pty or link):
