@@ -42,6 +42,8 @@ _DRAIN_BYTES = 65536
 # for about 8 more (10 bits each), but never so long that the end of a frame is felt to be late.
 _GATHER_BITS = 80
 _GATHER_S = 0.03
+# A serial server may send every byte in a packet of its own; a TCP device sends whole frames.
+_SOCKET_GATHER_S = 0.01
 # 8-byte reports, 50 ms before each that we send: what mpp-solar and powermon found to work.
 _REPORT_BYTES = 8
 _REPORT_PAUSE_S = 0.05
@@ -173,7 +175,7 @@ class _FileLink(Link):
         if not self._bytes_or_wake.poll(timeout_s * 1000):
             return b""
         self._check_open()
-        if timeout_s:
+        if timeout_s and self._gather_ms:
             self._pause(self._gather_ms)
         data = self._read_file()
         if not data:
@@ -197,14 +199,12 @@ class _FileLink(Link):
             self._file.close()
 
 
-class _SerialLink(_FileLink):
+class _DeviceLink(_FileLink):
     _lost = "device lost"
 
 
-class _HidrawLink(_FileLink):
+class _HidrawLink(_DeviceLink):
     """A USB inverter without a serial port of its own: reports instead of a stream."""
-
-    _lost = _SerialLink._lost
 
     def _send(self, data: bytes) -> None:
         for start in range(0, len(data), _REPORT_BYTES):
@@ -233,14 +233,14 @@ class _Rfc2217Link(Link):
 
     def _receive(self, timeout_s: float) -> bytes:
         if not timeout_s:
-            return bytes(self._port.read(self._port.in_waiting))
+            return self._port.read(self._port.in_waiting)
         deadline = time.monotonic() + timeout_s
-        while not (first := bytes(self._port.read(1))):  # waits for one slice
+        while not (first := self._port.read(1)):  # waits for one slice
             self._check_open()
             if time.monotonic() >= deadline:
                 return b""
         time.sleep(_GATHER_S)
-        return first + bytes(self._port.read(self._port.in_waiting))
+        return first + self._port.read(self._port.in_waiting)
 
     def _release(self) -> None:
         self._port.close()
@@ -273,7 +273,7 @@ def _open_serial(address: Address, baud: int) -> Link:
             fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
     except (OSError, ValueError, termios.error) as error:
         raise LinkError(f"{address.name}: {ports.port_fault(address.path, error)}") from error
-    return _SerialLink(address, port, min(_GATHER_S, _GATHER_BITS / line["baudrate"]))
+    return _DeviceLink(address, port, min(_GATHER_S, _GATHER_BITS / line["baudrate"]))
 
 
 def _line(address: Address, baud: int) -> dict[str, Any]:
@@ -291,27 +291,41 @@ def _open_hidraw(address: Address, _baud: int) -> Link:
     try:
         if not stat.S_ISCHR(os.stat(address.path).st_mode):
             raise LinkError(f"{address.name}: a file, expected a device like /dev/hidraw0")
-        file = io.FileIO(address.path, "r+", opener=_not_blocking)
-        # No termios here: every such call fails on hidraw with EINVAL.
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = io.FileIO(address.path, "r+", opener=_open_locked)
     except OSError as error:
         raise LinkError(f"{address.name}: {ports.port_fault(address.path, error)}") from error
     return _HidrawLink(address, file, _GATHER_S)
 
 
-def _not_blocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+def _open_locked(path: str, flags: int) -> int:
+    # Nothing of termios here: every such call fails on hidraw with EINVAL.
+    number = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(number)
+        raise
+    return number
+
+
+def _open_socket(address: Address, _baud: int) -> Link:
+    # pyserial's own socket:// would add a pause of 0.3 s when it is closed, and nothing else.
+    return _connect(address, _SOCKET_GATHER_S)
 
 
 def _open_tcp(address: Address, _baud: int) -> Link:
+    return _connect(address, 0.0)
+
+
+def _connect(address: Address, gather_s: float) -> Link:
     try:
         connection = socket.create_connection((address.host, address.port), timeout=_CONNECT_S)
     except (OSError, UnicodeError) as error:
         raise LinkError(f"{address.name}: {ports.host_fault(error)}") from error
-    connection.setblocking(False)
+    connection.settimeout(0.0)  # do not block
     for level, option, value in _SOCKET_OPTIONS:
         connection.setsockopt(level, option, value)
-    return _FileLink(address, connection, 0.0)
+    return _FileLink(address, connection, gather_s)
 
 
 def _open_rfc2217(address: Address, baud: int) -> Link:
@@ -340,8 +354,7 @@ _OPENERS: Mapping[str, Callable[[Address, int], Link]] = MappingProxyType(
         "hidraw": _open_hidraw,
         "rfc2217": _open_rfc2217,
         "serial": _open_serial,
-        # pyserial's socket:// adds only a pause of 0.3 s when it is closed.
-        "socket": _open_tcp,
+        "socket": _open_socket,
         "tcp": _open_tcp,
     }
 )
