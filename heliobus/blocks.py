@@ -79,7 +79,7 @@ class Blocks:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.executescript(_SCHEMA)
-            # Not the whole file (256 MB on an SD card take minutes): `mend` serves what shows later.
+            # Not the whole file (256 MB take long on an SD card): `mend` serves what shows later.
             for (data,) in db.execute("SELECT data FROM blocks ORDER BY id DESC LIMIT 1"):
                 _unpack(data)
         except sqlite3.DatabaseError:

@@ -72,7 +72,7 @@ class Bus:
         will: tuple[str, bytes],
         subscriptions: Sequence[tuple[str, int]] = (),
         on_connect: Callable[[], None] = lambda: None,
-        on_message: Callable[[Message], None] = lambda message: None,
+        on_message: Callable[[Message], None] = lambda _message: None,
     ) -> None:
         self._broker = broker
         self._name = name

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from heliobus import messages
 from heliobus import topics as t
 from heliobus.bus import Bus
 from heliobus.clock import Clock
 from heliobus.contract import Contract
-from heliobus.errors import FrameError
+from heliobus.errors import ConfigError, FrameError
 from heliobus.faults import Faults
 from heliobus.journal import Batch, Journal
 from heliobus.rejects import Rejects
-from heliobus.sample import Sample, Value, Values, dumps, loads, time_ms, time_text
+from heliobus.sample import Sample, Value, Values, dumps, time_ms, time_text
 from heliobus.settings import JournalSettings
 from heliobus.topics import Topics
 
@@ -199,16 +200,13 @@ class Outbox:
     def answer(self, topic: str, payload: bytes) -> None:
         """Answer a sink's request for one batch; a malformed one goes to `rejected`."""
         try:
-            request = loads(payload)
-            problem = self._contract.check("replay", request)
-            if problem:
-                raise FrameError(problem)
+            request = messages.parse(self._contract, "replay", payload)
             after_ms, until_ms = (
                 None if request.get(key) is None else time_ms(request[key])
                 for key in ("after", "until")
             )
             sink = t.slug(request["sink"], "sink")
-        except (FrameError, t.ConfigError) as error:
+        except (FrameError, ConfigError) as error:
             self._rejects.put(
                 topic, str(error), {"request": payload[:200].decode("utf-8", "replace")}
             )

@@ -27,8 +27,9 @@ LONGEST_BACK_OFF_S = 60.0
 MISSED_BEATS = 2
 # A group that fits in no gap between beats is asked all the same after waiting so many beats.
 PATIENCE_BEATS = 3
+_FEWEST_DURATIONS = 2  # of which quantiles can be told
 # What a stop waits for the answer that is on its way.
-STOP_GRACE_S = 1.2
+STOP_GRACE_S = 1.0
 
 
 def back_off_s(failures: int) -> float:
@@ -48,17 +49,28 @@ class Polled:
         self.polls = 0
         self.errors = 0
         self.error = ""
-        self.cadence_s: dict[str, float] = {}  # of every field seen so far
+        self.cadence_s: dict[str, float] = {}  # of every field published so far
         self.failures = 0
         self._durations_s: deque[float] = deque(maxlen=200)
         self._carried: dict[str, Values] = {}
         self._due_s: dict[str, float] = {}
-        self._order = 0
+        self._every_s: dict[str, float] = {}
 
     @property
     def beat(self) -> Group:
         """Give the group that publishes."""
         return self.bridge.groups[0]
+
+    @property
+    def shape(self) -> object:
+        """Give what changes when there is more to say of the device than before."""
+        return self.bridge.identity, len(self.cadence_s)
+
+    def show(self, published: Values) -> None:
+        """Note which fields are published; another thread may be reading."""
+        new = {name: self._every_s[name] for name in published if name not in self.cadence_s}
+        if new:
+            self.cadence_s = {**self.cadence_s, **new}
 
     def begin(self, now_s: float) -> None:
         """Start anew on a freshly opened link: the beat first, then all others."""
@@ -93,7 +105,7 @@ class Polled:
         """Take in an answer; give the whole sample where it was the beat."""
         self.polls += 1
         self._durations_s.append(duration_s)
-        self.cadence_s.update(dict.fromkeys(values, group.every_s))
+        self._every_s.update(dict.fromkeys(values, group.every_s))
         if group.name != self.beat.name:
             self._carried[group.name] = values
             return None
@@ -119,7 +131,7 @@ class Polled:
 
     def percentiles_ms(self) -> tuple[float, float] | None:
         """Give the median and the 95th percentile of the time of a poll."""
-        if len(self._durations_s) < 2:
+        if len(self._durations_s) < _FEWEST_DURATIONS:
             return None
         cuts = quantiles(self._durations_s, n=20)
         return round(cuts[9] * 1000, 1), round(cuts[18] * 1000, 1)
@@ -168,7 +180,7 @@ class Poller:
         if self._link is not None:
             self._link.close()
         if self._thread.is_alive():
-            self._thread.join(0.3)
+            self._thread.join(0.2)
 
     @property
     def alive(self) -> bool:
@@ -232,7 +244,7 @@ class Poller:
                 return
             device.asked(group, time.monotonic())
             device.failed(group, str(error), time.monotonic())
-            self._report(link, device, group, str(error))
+            self._report(link, device, group, error)
             if device.failures >= MISSED_BEATS:
                 self._set_online(device, online=False)
             return
@@ -246,13 +258,16 @@ class Poller:
             self._on_sample(device, sample, measured_s)
             self._set_online(device, online=True)
 
-    def _report(self, link: Link, device: Polled, group: Group, error: str) -> None:
-        again = "trying again"
-        if device.failures:
-            again += f" in {back_off_s(device.failures):.0f} s"
-        # The wait grows with every failure; the fault stays one and the same.
-        self._faults.report(f"{device.name} {group.name}", f"{device.name} ({link.name}): {error}")
-        log.debug("%s (%s): %s; %s", device.name, link.name, error, again)
+    def _report(self, link: Link, device: Polled, group: Group, error: FrameError) -> None:
+        if group.name == device.beat.name:
+            again = f"trying again in {back_off_s(device.failures):.0f} s and less and less often"
+        else:
+            again = "trying again at its next turn"
+        self._faults.report(
+            f"{device.name} {group.name} {type(error).__name__}",
+            f"{device.name} ({link.name}): {error}; {again}",
+            alike=True,
+        )
 
     def _set_online(self, device: Polled, *, online: bool) -> None:
         if not online:

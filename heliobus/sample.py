@@ -56,6 +56,14 @@ def loads(payload: bytes | str) -> Any:
         raise FrameError(f"not JSON: {error}; found {payload[:40]!r}") from error
 
 
+def load_object(payload: bytes | str) -> dict[str, Any]:
+    """Parse JSON strictly and expect an object. Raise FrameError."""
+    body = loads(payload)
+    if not isinstance(body, dict):
+        raise FrameError(f"found {type(body).__name__}, expected a JSON object")
+    return body
+
+
 def dumps(value: Any) -> bytes:
     """Write compact JSON as UTF-8. Raise FrameError on NaN and Infinity."""
     try:
@@ -102,9 +110,7 @@ def parse_sample(site: str, device: str, payload: bytes | str | Mapping[str, Any
 
     The values are handed on as they are: `contract.sift` judges each.
     """
-    body = payload if isinstance(payload, Mapping) else loads(payload)
-    if not isinstance(body, Mapping):
-        raise FrameError(f"state: found {type(body).__name__}, expected a JSON object")
+    body = payload if isinstance(payload, Mapping) else load_object(payload)
     kind, bridge = body.get("kind"), body.get("bridge")
     if not isinstance(kind, str) or not kind:
         raise FrameError(f"kind: found {kind!r:.60}, expected the name of a kind such as battery")

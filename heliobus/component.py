@@ -1,0 +1,191 @@
+"""What every component has, be it a bridge or a sink: a name, the bus, an outbox, a status."""
+
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import heliobus
+from heliobus.bus import Bus, Message
+from heliobus.clock import Clock
+from heliobus.contract import Contract
+from heliobus.journal import Journal
+from heliobus.outbox import Outbox
+from heliobus.sample import dumps, time_text
+from heliobus.settings import Settings
+from heliobus.topics import Topics
+
+STATUS_S = 10.0
+TICK_S = 0.2
+# Messages that wait to be taken in; beyond that the oldest are dropped, and show as holes.
+INBOX_MESSAGES = 20_000
+DRAIN_S = 0.4
+
+
+class Component:
+    """The main loop of a process: messages in, status out. Subclasses are a bridge and a sink."""
+
+    role = ""
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        *,
+        type_name: str,
+        contract: Contract,
+        subscriptions: Sequence[tuple[str, int]],
+    ) -> None:
+        self.name = name
+        self.contract = contract
+        self.topics = Topics(settings.site, settings.base_topic)
+        self.clock = Clock(settings.clock)
+        self._type_name = type_name
+        self._started_s = time.monotonic()
+        self._status_s = 0.0
+        self.last_status = b""
+        self._status_topic = self.topics.component(name, "status")
+        self._replay_topic = self.topics.component(name, "replay")
+        self._inbox: queue.Queue[Message | None] = queue.Queue()
+        self.bus = Bus(
+            settings.broker,
+            name,
+            will=(self._status_topic, dumps({"state": "offline"})),
+            subscriptions=[*subscriptions, (self._replay_topic, 1)],
+            on_connect=lambda: self._inbox.put(None),
+            on_message=self._receive,
+        )
+        self._journal = Journal(settings.data, name, settings.journal)
+        self.outbox = Outbox(
+            name,
+            self.topics,
+            contract=contract,
+            clock=self.clock,
+            journal=self._journal,
+            bus=self.bus,
+            settings=settings.journal,
+            folder=settings.data,
+        )
+
+    # ------------------------------------------------------------------ for subclasses
+
+    def begin(self) -> None:
+        """Start what the component has of its own."""
+
+    def connected(self) -> None:
+        """Publish what is retained: the broker has (again) accepted us."""
+
+    def take(self, message: Message) -> None:
+        """Take in one message."""
+
+    def tick(self) -> None:
+        """Do what is due; called a few times a second."""
+
+    def finish(self) -> None:
+        """Stop what `begin` started, while the bus is still there."""
+
+    def details(self) -> dict[str, Any]:
+        """Give the component's own part of its status."""
+        return {}
+
+    def well(self) -> bool:
+        """Say whether real progress is being made: it feeds the watchdog."""
+        return True
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set; then end in order, within two seconds."""
+        notify = Notify()
+        for report in self._journal.open():
+            self.outbox.event("journal_damaged", report)
+        self.bus.start()
+        self.begin()
+        notify("READY=1")
+        try:
+            while not stop.is_set():
+                self._take_all(TICK_S)
+                self.outbox.tick()
+                self.tick()
+                if time.monotonic() - self._status_s >= STATUS_S:
+                    self.publish_status()
+                if self.well() and self.bus.alive:
+                    notify("WATCHDOG=1")
+        finally:
+            notify("STOPPING=1")
+            self.finish()
+            self.outbox.close()
+            self.bus.publish(self._status_topic, dumps({"state": "offline"}), retain=True)
+            self.bus.drain(DRAIN_S)
+            self.bus.stop(DRAIN_S)
+
+    def _receive(self, message: Message) -> None:
+        if self._inbox.qsize() < INBOX_MESSAGES:
+            self._inbox.put(message)
+
+    def _take_all(self, wait_s: float) -> None:
+        """Take in what has come, waiting a little for the first; not so much that a stop waits."""
+        end_s = time.monotonic() + 2 * wait_s
+        try:
+            item = self._inbox.get(timeout=wait_s)
+            while True:
+                self._take_in(item)
+                if time.monotonic() > end_s:
+                    return
+                item = self._inbox.get_nowait()
+        except queue.Empty:
+            return
+
+    def _take_in(self, item: Message | None) -> None:
+        if item is None:
+            self.connected()
+            self.publish_status()
+        elif item.topic == self._replay_topic:
+            self.outbox.answer(item.topic, item.payload)
+        else:
+            self.take(item)
+
+    def publish_status(self) -> None:
+        """Publish how we are, retained."""
+        self._status_s = time.monotonic()
+        uptime_s = time.monotonic() - self._started_s
+        status = {
+            "state": "online",
+            "role": self.role,
+            "type": self._type_name,
+            "version": heliobus.__version__,
+            "contract": self.contract.version,
+            "time": time_text(self.clock.now_ms()),
+            "uptime_s": round(uptime_s, 1),
+            **self.outbox.status(),
+            **self.details(),
+        }
+        self.last_status = dumps(status)
+        self.bus.publish(self._status_topic, self.last_status, retain=True)
+
+
+class Notify:
+    """Tell systemd how we are (sd_notify(3)); nothing where it does not ask."""
+
+    def __init__(self) -> None:
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0") or "0")
+        self._every_s = watchdog_us / 2_000_000
+        self._fed_s = 0.0
+
+    def __call__(self, state: str) -> None:
+        """Send one state; WATCHDOG=1 no more often than is asked for."""
+        if not self._address:
+            return
+        now_s = time.monotonic()
+        if state == "WATCHDOG=1":
+            if now_s - self._fed_s < self._every_s:
+                return
+            self._fed_s = now_s
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(self._address)
+            sender.send(state.encode())

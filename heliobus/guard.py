@@ -1,0 +1,26 @@
+"""The one place where any exception ends: words the expected ones, logs the others as bugs."""
+
+import logging
+from collections.abc import Callable
+
+from heliobus.errors import ConfigError, HeliobusError
+
+log = logging.getLogger("heliobus")
+
+EXIT_STOPPED = 0
+EXIT_FAILED = 1
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): starting again is no use
+
+
+def guarded(work: Callable[[], int], say: Callable[[str], None]) -> int:
+    """Run the work of a process and give its exit status; errors are said in their own words."""
+    try:
+        return work()
+    except ConfigError as error:
+        say(str(error))
+        return EXIT_CONFIG
+    except HeliobusError as error:
+        say(str(error))
+    except Exception:
+        log.exception("a bug in heliobus; please report these lines")
+    return EXIT_FAILED

@@ -1,0 +1,87 @@
+"""One component as a process: its lock, its signals, its exit status."""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from heliobus import components
+from heliobus import contract as contracts
+from heliobus.bridging import BridgeComponent
+from heliobus.component import Component
+from heliobus.contract import Contract
+from heliobus.errors import ConfigError
+from heliobus.guard import EXIT_STOPPED
+from heliobus.settings import Settings
+from heliobus.sinking import SinkComponent
+
+log = logging.getLogger(__name__)
+
+
+def run_component(settings: Settings, name: str, contract: Contract | None = None) -> int:
+    """Run one component of the configuration until SIGTERM or Ctrl-C. Return its exit status."""
+    stop = threading.Event()
+
+    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, ask_to_stop)
+    with Lock(settings.data, name):
+        component = make_component(settings, name, contract or contracts.load())
+        log.info("%s: started", name)
+        component.run(stop)
+        log.info("%s: stopped", name)
+    return EXIT_STOPPED
+
+
+def make_component(settings: Settings, name: str, contract: Contract) -> Component:
+    """Make a component by its name in the configuration. Raise ConfigError."""
+    if name in settings.bridges:
+        bridge = settings.bridges[name]
+        return BridgeComponent(settings, bridge, components.bridge(bridge.type), contract)
+    if name in settings.sinks:
+        sink = settings.sinks[name]
+        return SinkComponent(settings, sink, components.sink(sink.type), contract)
+    names = ", ".join([*settings.bridges, *settings.sinks]) or "none"
+    raise ConfigError(f"no component is called {name!r}; the configuration has: {names}")
+
+
+class Lock:
+    """Hold `NAME.lock`, so that no second process runs the same component on the same journal."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / f"{name}.lock"
+        self._name = name
+        self._file: int | None = None
+
+    def __enter__(self) -> None:
+        """Take the lock. Raise ConfigError."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise ConfigError(
+                f"data folder {self._path.parent}: {error.strerror}; make it writable for this "
+                "user, or name another with 'data:' in the configuration"
+            ) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._file, 20, 0).decode(errors="replace").strip()
+            os.close(self._file)
+            raise ConfigError(
+                f"'{self._name}' runs already (pid {holder or 'unknown'}, {self._path}); "
+                "stop it first"
+            ) from error
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the lock."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

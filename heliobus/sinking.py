@@ -1,0 +1,188 @@
+"""A sink component: batches from the bus into a destination, holes asked for, refusals kept."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from heliobus import topics as t
+from heliobus.bus import Message
+from heliobus.component import Component
+from heliobus.contract import Contract
+from heliobus.cursor import MINUS_INFINITY, Request
+from heliobus.errors import FrameError, SinkError
+from heliobus.faults import Faults
+from heliobus.intake import Intake
+from heliobus.rejects import Rejects
+from heliobus.sample import dumps, load_object, time_text
+from heliobus.settings import Settings, SinkSettings
+from heliobus.sink import Sink, Written
+
+log = logging.getLogger(__name__)
+
+BATCH_S = 0.5  # a sample waits at most so long for others to be stored with it
+BATCH_SAMPLES = 500
+PRUNE_S = 3600.0
+LONGEST_RETRY_S = 4.0
+
+
+class SinkComponent(Component):
+    """One sink of the configuration, running."""
+
+    role = "sink"
+
+    def __init__(
+        self, settings: Settings, sink: SinkSettings, kind: type[Sink], contract: Contract
+    ) -> None:
+        everywhere = t.Topics("+", settings.base_topic)
+        # The order matters: a status says what a journal holds before a state is judged by it.
+        super().__init__(
+            settings,
+            sink.name,
+            type_name=sink.type,
+            contract=contract,
+            subscriptions=[
+                (everywhere.component(sink.name, "history"), 1),
+                (everywhere.component("+", "status"), 1),
+                (everywhere.device("+", "info"), 1),
+                (everywhere.component("+", "event"), 1),
+                (everywhere.device("+", "state"), 1),
+            ],
+        )
+        self._sink = kind(sink, settings.folder)
+        self._rejects = Rejects(
+            settings.data / f"{sink.name}.rejected", sink.name, self.topics, self.bus
+        )
+        self._intake = Intake(
+            contract,
+            backfill_ms=None if sink.backfill_s is None else round(sink.backfill_s * 1000),
+            now_ms=self.clock.now_ms,
+            reject=self._rejects.put,
+            lost=lambda text: self.outbox.event("samples_lost", text),
+        )
+        self._infos: dict[tuple[str, str], dict[str, Any]] = {}
+        self._is_open = False
+        self._waiting_since_s: float | None = None
+        self._failures = 0
+        self._retry_s = self._pruned_s = 0.0
+        self._stored = self._rewritten = 0
+        self._faults = Faults(log)
+
+    # ------------------------------------------------------------------ taking in
+
+    def take(self, message: Message) -> None:
+        """Take in one message of the bus."""
+        address = self.topics.parse(message.topic)
+        if address is None or not message.payload:
+            return  # an empty payload clears a retained topic
+        if address.leaf in ("state", "event"):
+            self._intake.take_sample(message.topic, address, message.payload)
+        elif address.leaf == "history":
+            self._intake.take_history(message.topic, address.site, message.payload)
+        else:
+            self._take_object(address, message)
+
+    def _take_object(self, address: t.Address, message: Message) -> None:
+        try:
+            body = load_object(message.payload)
+        except FrameError as error:
+            text = message.payload[:500].decode("utf-8", "replace")
+            self._rejects.put(message.topic, str(error), {"payload": text})
+            return
+        if address.leaf == "status" and address.component is not None:
+            self._intake.take_status(address.site, address.component, body)
+        elif address.leaf == "info" and address.device is not None:
+            self._infos[address.site, address.device] = body
+
+    # ------------------------------------------------------------------ storing
+
+    def tick(self) -> None:
+        """Open the destination, write what has gathered, ask for what is missing."""
+        now_s = time.monotonic()
+        if not self._is_open and now_s >= self._retry_s:
+            self._try(self._open)
+        if not self._is_open:
+            self._intake.drop()
+            return  # what is missing will be asked for once it can be stored
+        if self._is_batch_due(now_s):
+            self._try(self._write)
+        elif now_s - self._pruned_s >= PRUNE_S and self.clock.synced:
+            self._pruned_s = now_s
+            self._try(lambda: self._sink.prune(self.clock.now_ms()))
+        for request in self._intake.due(now_s):
+            self._ask(request)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """Do work on the destination; where it fails, let go of it and try again later."""
+        try:
+            work()
+        except SinkError as error:
+            self._failures += 1
+            wait_s = min(LONGEST_RETRY_S, 2.0 ** (self._failures - 1) / 2)
+            self._retry_s = time.monotonic() + wait_s
+            self._faults.report("sink", f"{self.name}: {error}; trying again", alike=True)
+            self._is_open = False
+            self._intake.drop()
+            self._sink.close()
+        else:
+            self._failures = 0
+
+    def _open(self) -> None:
+        self._intake.load(self._sink.open())
+        self._is_open = True
+        self._faults.over("sink", f"{self.name}: stores again")
+
+    def _is_batch_due(self, now_s: float) -> bool:
+        waiting = len(self._intake.pending())
+        if not waiting and not self._intake.cursors() and not self._infos:
+            self._waiting_since_s = None
+            return False
+        if self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+        return waiting >= BATCH_SAMPLES or now_s - self._waiting_since_s >= BATCH_S
+
+    def _write(self) -> None:
+        self._waiting_since_s = None
+        while self._infos:
+            (site, device), info = next(iter(self._infos.items()))
+            self._sink.info(site, device, info)
+            del self._infos[site, device]
+        written = self._sink.write(self._intake.pending(), self._intake.cursors())
+        self._intake.commit()
+        self._count(written)
+
+    def _count(self, written: Written) -> None:
+        self._stored += written.stored
+        self._rewritten += written.rewritten
+        for sample, reason in written.rejected:
+            topic = f"{sample.site}/{sample.device} at {time_text(sample.time_ms)}"
+            self._rejects.put(topic, reason, sample.values)
+
+    def _ask(self, request: Request) -> None:
+        site, bridge, device = request.key
+        after = None if request.after_ms == MINUS_INFINITY else time_text(request.after_ms)
+        until = None if request.until_ms is None else time_text(request.until_ms)
+        body = {
+            "id": request.id, "sink": self.name, "device": device, "after": after, "until": until,
+        }  # fmt: skip
+        topic = t.Topics(site, self.topics.base).component(bridge, "replay")
+        self.bus.publish(topic, dumps(body))
+
+    def finish(self) -> None:
+        """Store what has come in so far."""
+        if self._is_open:
+            self._try(self._write)
+        self._sink.close()
+
+    def details(self) -> dict[str, Any]:
+        """Give what was stored, and how far behind the destination is."""
+        details: dict[str, Any] = {
+            "stored": self._stored,
+            "rewritten": self._rewritten,
+            "rejected": self._rejects.count,
+            "holes": self._intake.holes,
+            "lag_s": max(0.0, round(min(self._intake.lag_ms, 10**12) / 1000, 1)),
+        }
+        if texts := self._faults.texts():
+            details["error"] = texts[0][:1000]
+        return details

@@ -1,0 +1,166 @@
+"""Processes that are kept running.
+
+The parent has no threads: it forks and waits. A child that dies is started again after 1, 2, 4
+... 60 s; one whose configuration is wrong is not. A child never outlives its parent.
+"""
+
+import ctypes
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+from heliobus.component import Notify
+from heliobus.guard import EXIT_CONFIG, EXIT_FAILED, EXIT_STOPPED, guarded
+
+log = logging.getLogger(__name__)
+
+LONGEST_BACK_OFF_S = 60.0
+STEADY_S = 60.0  # a child that has run so long has recovered
+STOP_S = 3.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised process; pid 0 while it does not run."""
+
+    name: str
+    pid: int = 0
+    started_s: float = 0.0
+    failures: int = 0
+    due_s: float = 0.0
+    given_up: bool = False
+
+
+class Supervisor:
+    """Keep one process per name running `work(name)`, which gives an exit status."""
+
+    def __init__(self, names: Iterable[str], work: Callable[[str], int]) -> None:
+        self.children = {name: Child(name) for name in names}
+        self._work = work
+        self._stopping = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(
+        self,
+        *,
+        until: Callable[[], bool] = lambda: False,
+        tend: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Supervise until a signal, until `until` says so, or until nothing is left to run.
+
+        `tend` is called about once a second. Return 0, or 78 where all were given up.
+        """
+        self._catch_signals()
+        notify = Notify()
+        notify("READY=1")
+        while not self._stopping and not until() and self._some_left():
+            self._start_due()
+            self._wait(1.0)
+            self._reap()
+            tend()
+            notify("WATCHDOG=1")
+        notify("STOPPING=1")
+        self.stop(*self.children)
+        return EXIT_STOPPED if self._some_left() else EXIT_CONFIG
+
+    def _catch_signals(self) -> None:
+        def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+            self._stopping = True
+
+        signal.signal(signal.SIGTERM, ask_to_stop)
+        signal.signal(signal.SIGINT, ask_to_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    def _wait(self, longest_s: float) -> None:
+        select.select([self._wake_read], [], [], longest_s)
+        with suppress(BlockingIOError):
+            os.read(self._wake_read, 512)
+
+    def _some_left(self) -> bool:
+        return any(not child.given_up for child in self.children.values())
+
+    # ------------------------------------------------------------------ children
+
+    def _start_due(self) -> None:
+        now_s = time.monotonic()
+        for child in self.children.values():
+            if not child.pid and not child.given_up and now_s >= child.due_s:
+                child.started_s = now_s
+                child.pid = self._fork(child.name)
+
+    def _fork(self, name: str) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        status = EXIT_FAILED
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            die_with(parent)
+            status = guarded(lambda: self._work(name), lambda text: log.error("%s", text))
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        for child in self.children.values():
+            if child.pid:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+                if pid:
+                    self._ended(child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: Child, status: int) -> None:
+        child.pid = 0
+        if self._stopping:
+            return
+        if status == EXIT_CONFIG:
+            child.given_up = True
+            log.error("%s: not started again: its configuration must be mended first", child.name)
+            return
+        ran_s = time.monotonic() - child.started_s
+        child.failures = 1 if ran_s >= STEADY_S else child.failures + 1
+        wait_s = min(LONGEST_BACK_OFF_S, 2.0 ** (child.failures - 1))
+        child.due_s = time.monotonic() + wait_s
+        how = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        log.warning("%s: %s; starting it again in %.0f s", child.name, how, wait_s)
+
+    def stop(self, *names: str) -> None:
+        """End some children in order, by force after three seconds; they stay ended."""
+        running = [child for child in map(self.children.__getitem__, names) if child.pid]
+        for child in running:
+            child.due_s = float("inf")
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM)
+        end_s = time.monotonic() + STOP_S
+        while running and time.monotonic() < end_s:
+            self._wait(0.05)
+            running = [child for child in running if not self._collected(child)]
+        for child in running:
+            log.warning("%s: did not end in %.0f s; killed", child.name, STOP_S)
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            child.pid = 0
+
+    def _collected(self, child: Child) -> bool:
+        pid, _ = os.waitpid(child.pid, os.WNOHANG)
+        if pid:
+            child.pid = 0
+        return bool(pid)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when its parent dies, however it dies."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(EXIT_FAILED)
