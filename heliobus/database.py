@@ -8,7 +8,6 @@ in the two column types below; the words for their errors are in `heliobus/datab
     its columns      quality, simulated, one per field of the contract, other (JSON)
 """
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -32,20 +31,13 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 __all__ = [
-    "DIALECTS",
-    "JSON",
-    "TEXT",
-    "Place",
-    "TimeMs",
-    "Upsert",
-    "connect",
-    "locate",
-    "sa",
-    "tables",
-]
+    "DIALECTS", "FIRST_MS", "JSON", "TEXT", "Place", "TimeMs", "Upsert",
+    "connect", "locate", "sa", "tables",
+]  # fmt: skip
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
+FIRST_MS = -62135596800000  # the year 1, where Python's time begins
 # One attempt at a lock: a stop must be served within 2 s, and whoever asks repeats anyway.
 _LOCK_S = 1.0
 _CONNECT_S = 2
@@ -165,16 +157,15 @@ DIALECTS: Mapping[str, Dialect] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a database is, and who stores there. Its text holds no secret."""
+    """Where the sink `name` stores. Its text holds no secret."""
 
-    name: str  # of the sink
+    name: str
     url: sa.URL = field(repr=False)
     file: Path | None = None  # SQLite only
 
     def __str__(self) -> str:
-        """Name it for messages."""
-        where = self.file or f"{self.url.host or 'localhost'}/{self.url.database}"
-        return f"{self.name} ({where})"
+        """Say where it is, for messages."""
+        return str(self.file or f"{self.url.host or 'localhost'}/{self.url.database}")
 
     @property
     def dialect(self) -> Dialect:
@@ -280,9 +271,3 @@ def tables(connection: sa.Connection) -> dict[str, dict[str, TypeEngine[Any]]]:
         name: {column["name"]: column["type"] for column in inspector.get_columns(name)}
         for name in inspector.get_table_names()
     }
-
-
-def loads_list(text: str) -> list[str]:
-    """Read a column of type array: the JSON text that the sink wrote."""
-    value = json.loads(text)
-    return value if isinstance(value, list) else [text]

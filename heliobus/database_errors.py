@@ -17,12 +17,11 @@ __all__ = ["ROW_FAULTS", "reason", "told"]
 # The database understood and refused the values, not the connection: one row costs itself.
 ROW_FAULTS = (sa.exc.DataError, sa.exc.IntegrityError)
 
-_AGAIN = "trying again"
 # (words in SQLite's message, what is raised, what is said); the first match counts.
 _SQLITE: Sequence[tuple[str, type[HeliobusError], str]] = (
-    ("is locked", SinkError, f"database is locked by {{holder}}; {_AGAIN}"),
-    ("is full", SinkError, f"the disk is full; make room; {_AGAIN}"),
-    ("disk i/o error", SinkError, f"the disk cannot be read or written, or is full; {_AGAIN}"),
+    ("is locked", SinkError, "database is locked by {holder}"),
+    ("is full", SinkError, "the disk is full; make room"),
+    ("disk i/o error", SinkError, "the disk cannot be read or written, or is full"),
     (
         "not a database",
         ConfigError,
@@ -48,7 +47,7 @@ def told(place: Place) -> Iterator[None]:
         kind, text = _verdict(error, place)
         raise kind(f"{place}: {text}") from error
     except (sa.exc.SQLAlchemyError, OSError) as error:
-        raise SinkError(f"{place}: {_line(error)}; {_AGAIN}") from error
+        raise SinkError(f"{place}: {_line(error)}") from error
 
 
 def reason(error: sa.exc.StatementError, place: Place) -> str:
@@ -61,14 +60,14 @@ def reason(error: sa.exc.StatementError, place: Place) -> str:
 def _verdict(error: sa.exc.StatementError, place: Place) -> tuple[type[HeliobusError], str]:
     said = reason(error, place)
     if place.file is None:
-        return SinkError, f"{said}; {_AGAIN}"
+        return SinkError, said
     lowered = said.lower()
     if any(words in lowered for words in _CLOSED):
         return _closed(place.file, said)
     for words, kind, text in _SQLITE:
         if words in lowered:
-            return kind, text.format(holder=_holder(place.file)) if "{" in text else text
-    return SinkError, f"{said}; {_AGAIN}"
+            return kind, text.replace("{holder}", _holder(place.file))
+    return SinkError, said
 
 
 def _closed(file: Path, said: str) -> tuple[type[HeliobusError], str]:
@@ -80,13 +79,13 @@ def _closed(file: Path, said: str) -> tuple[type[HeliobusError], str]:
         return ConfigError, f"no permission to enter {folder}; {_permit()}"
     except OSError as error:
         # A disk that is mounted later must not be replaced by a folder of the same name.
-        return SinkError, f"{folder}: {error.strerror} (is its disk mounted?); {_AGAIN}"
+        return SinkError, f"{folder}: {error.strerror} (is its disk mounted?)"
     if file.is_dir():
         return ConfigError, "this is a folder, expected the name of a file"
     for path in (file, folder):
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
             return ConfigError, f"no permission to write {path}; {_permit()}"
-    return SinkError, f"{said}; {_AGAIN}"
+    return SinkError, said
 
 
 def _permit() -> str:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from heliobus import contract
+from heliobus.cursor import Key
 from heliobus.database import connect, locate, sa
 from heliobus.database_errors import told
 from heliobus.errors import HeliobusError, SinkError
 from heliobus.sample import Sample
 from heliobus.settings import SinkSettings
-from heliobus.sink import Key, Written
+from heliobus.sink import Written
 from sinks.sql.retention import prune_some
 from sinks.sql.rows import store, store_cursors, store_info
 from sinks.sql.tables import CURSORS, Tables, contract_columns, migrate

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from heliobus.database import Place, sa
+from heliobus.cursor import Key
+from heliobus.database import FIRST_MS, Place, sa
 from heliobus.database_errors import ROW_FAULTS, reason
 from heliobus.errors import FrameError
 from heliobus.sample import LAST_MS, Sample
-from heliobus.sink import Key, Written
+from heliobus.sink import Written
 from sinks.sql.tables import CURSORS, DEVICES, NAME_LENGTH, KindTable, Tables
 
 # SQLite up to 3.31 takes 999 parameters in one statement.
 _TIMES_AT_ONCE = 500
-_FIRST_MS = -62135596800000  # year 1, where Python's time begins
 
 _KEY = ("site", "bridge", "device")
 _Entry: TypeAlias = tuple[dict[str, Any], Sample]
@@ -80,7 +80,7 @@ def _sound(samples: Iterable[Sample], rejected: _Rejected) -> Iterator[Sample]:
     for sample in samples:
         if not _fits(*key_of(sample)):
             why = f"site, bridge and device: expected at most {NAME_LENGTH} characters each"
-        elif not _FIRST_MS <= sample.time_ms <= LAST_MS:
+        elif not FIRST_MS <= sample.time_ms <= LAST_MS:
             why = f"time: found {sample.time_ms} ms since 1970, expected the years 1 to 9999"
         else:
             yield sample
