@@ -47,7 +47,7 @@ def answer(payload: str, end: bytes = b"\r") -> bytes:
 
 def command_of(data: bytes) -> str | None:
     """Give the command in the bytes of a request, sound or not; None when there is none."""
-    body = data.strip(_BETWEEN)
+    body = data.lstrip(_BETWEEN).partition(b"\r")[0]
     if len(body) > _CRC and checksum(body[:-2]) == body[-2:]:
         body = body[:-2]
     found = _COMMAND.match(body)
