@@ -268,7 +268,7 @@ class Contract:
         known = self.kinds.get(kind) or self.kinds[ANYTHING]
         names = self.fields if known.every_field else known.fields
         near = difflib.get_close_matches(name, names, n=1)
-        return f"; did you mean {near[0]}?" if near else ", and none of its families"
+        return f"; did you mean {near[0]}?" if near else ""
 
     def _state_schema(self, kind: Kind) -> dict[str, Any]:
         source = read_schema(self._folder / "fields.json")
