@@ -30,7 +30,8 @@ bench: setup  ## measure time and memory against bench/limits.toml
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: setup  ## write the reference pages anew from schemas/
-	@$(BIN)/python -m docs $(ARGS)
+	@$(BIN)/python -m heliobus.docs topics $(ARGS)
+	@$(BIN)/python -m heliobus.config_docs $(ARGS)
 
 clean:  ## remove .venv and everything else that was made here
 	@rm -rf .venv build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
