@@ -260,8 +260,3 @@ def test_auto_takes_mosquitto_where_it_is_installed(tmp_path: Path) -> None:
     broker = start_broker(BrokerStart.AUTO, free_port(), tmp_path)
     broker.stop()
     assert broker.name == ("mosquitto" if find_mosquitto() else "embedded")
-
-
-def test_a_broker_that_we_are_told_not_to_start_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="start asks for no, which is not installed here"):
-        start_broker(BrokerStart.NO, free_port(), tmp_path)
