@@ -53,9 +53,9 @@ def held(path: str) -> str:
     return f"in use by another process; `sudo fuser -v {path}` names it"
 
 
-def missing(path: str) -> str:
+def missing(path: str, by_id: Path = BY_ID) -> str:
     """Say that there is no port `path`, and which there are."""
-    others = _similar(path)
+    others = _similar(path, by_id)
     if others:
         return f"no such port; there is {', '.join(others)}"
     return "no such port, and no other one; is the cable plugged in and the device switched on?"
@@ -123,11 +123,11 @@ def _program(process: Path) -> str:
     return Path(script[0]).name if script and script[0] else name
 
 
-def _similar(path: str) -> list[str]:
+def _similar(path: str, by_id: Path) -> list[str]:
     """Give up to three ports of the same sort, those with the most similar names first."""
     folder, pattern = Path("/dev"), f"{_family(path)}*"
-    if "hidraw" not in pattern and BY_ID.is_dir():
-        folder, pattern = BY_ID, "*"
+    if "hidraw" not in pattern and by_id.is_dir():
+        folder, pattern = by_id, "*"
     names = sorted(str(port) for port in folder.glob(pattern))
     close = difflib.get_close_matches(path, names, n=3, cutoff=0.6)
     return close or names[:3]
