@@ -22,7 +22,7 @@ test: check  ## everything that must hold: check, then the tests (ARGS="-k topic
 	@$(BIN)/pytest $(SELECT) $(ARGS)
 
 check: setup  ## the rules of style and types
-	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff check --quiet --output-format concise
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 
