@@ -6,6 +6,7 @@ its rows then lie under several ids and in several tables, and are given merged,
 
 import heapq
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from heliobus.settings import Settings
 _PAGE = 2000
 # How far back `fields` looks; at 5 s a field that comes once an hour is among them.
 _RECENT = 1000
+# Looking at all columns takes 60 ms.
+_LOOK_AGAIN_S = 60.0
 _KEY = ("device_id", "time")
 _OTHER = "other"
 _TEXTS = ("kind", "role", "maker", "model", "serial", "firmware")
@@ -70,6 +73,8 @@ class Archive:
         self._place = place
         self._contract = known
         self._engine = connect(place, read_only=True)
+        self._known: list[sa.Table] = []
+        self._looked_s = -math.inf
 
     def close(self) -> None:
         """Close the connections. Safe to call twice."""
@@ -84,12 +89,18 @@ class Archive:
         )
         query = sa.select(table).where(table.c.last_seen.is_not(None)).order_by(table.c.last_seen)
         with self._connected() as connection:
-            rows = connection.execute(query).all() if "devices" in tables(connection) else ()
+            there = sa.inspect(connection).has_table("devices")
+            rows = connection.execute(query).all() if there else ()
         found: dict[tuple[str, str], list[Any]] = {}
         for row in rows:
             if row.kind != "event" and site in (None, row.site):
                 found.setdefault((row.site, row.device), []).append(row)
         return [_device(found[key]) for key in sorted(found)]
+
+    def device(self, name: str, site: str | None = None) -> Device | None:
+        """Find a device; without `site` only where a single site has that name."""
+        found = [device for device in self.devices(site) if device.name == name]
+        return found[0] if len(found) == 1 else None
 
     def fields(self, device: Device) -> list[str]:
         """List the fields that the newest samples of the device have."""
@@ -140,7 +151,7 @@ class Archive:
             found[bucket.time_ms] = bucket if known is None else known.with_more(bucket)
 
         with self._connected() as connection:
-            for table in self._tables(connection):
+            for table in self._tables(connection, field):
                 if _is_number(table, field):
                     query = self._bucket_query(table, field, bucket_s, offset_s)
                     within = _within(table, span)
@@ -184,7 +195,7 @@ class Archive:
     def _rows(self, device: Device, query: _Query) -> Iterator[_Row]:
         """Merge the rows of all tables and ids by time."""
         with self._connected() as connection:
-            there = self._tables(connection)
+            there = self._tables(connection, query.field)
         streams = [self._stream(table, each, query) for table in there for each in device.ids]
         return heapq.merge(*streams, key=lambda row: row[1].time, reverse=query.newest_first)
 
@@ -232,13 +243,18 @@ class Archive:
             return members
         return raw
 
-    def _tables(self, connection: sa.Connection) -> list[sa.Table]:
-        """Give the tables of kinds as they are now: the sink may have widened them."""
-        return [
-            self._table(name, columns)
-            for name, columns in tables(connection).items()
-            if {*_KEY, _OTHER} <= columns.keys()
-        ]
+    def _tables(self, connection: sa.Connection, field: str | None) -> list[sa.Table]:
+        """Give the tables of kinds. The sink may widen them at any time, so look again."""
+        now_s = time.monotonic()
+        missed = field is not None and all(field not in table.c for table in self._known)
+        if missed or now_s - self._looked_s > _LOOK_AGAIN_S:
+            self._looked_s = now_s
+            self._known = [
+                self._table(name, columns)
+                for name, columns in tables(connection).items()
+                if {*_KEY, _OTHER} <= columns.keys()
+            ]
+        return self._known
 
     def _table(self, name: str, columns: dict[str, Any]) -> sa.Table:
         kind = _KIND_OF_TABLE.get(name, name)
@@ -299,15 +315,14 @@ def history_command(
 
 
 def _find(archive: Archive, name: str, site: str) -> Device:
-    """Find a device of this site, else of the only site that has it; `site/device` names both."""
-    devices = archive.devices()
-    exact = {f"{device.site}/{device.name}": device for device in devices}
-    found = exact.get(name) or exact.get(f"{site}/{name}")
-    elsewhere = [device for device in devices if device.name == name]
-    if found is None and len(elsewhere) == 1:
-        found = elsewhere[0]
+    """Find a device of this site, else of the only other that has it; `site/device` is exact."""
+    elsewhere, _, own = name.rpartition("/")
+    found = archive.device(own, elsewhere or site)
+    if found is None and not elsewhere:
+        found = archive.device(own)
     if found is None:
-        known = [device.name if device.site == site else key for key, device in exact.items()]
+        devices = archive.devices()
+        known = [d.name if d.site == site else f"{d.site}/{d.name}" for d in devices]
         hint = guess(name, known) if known else ": nothing has been stored yet"
         raise ConfigError(f"the archive has no device {name!r}{hint}")
     return found

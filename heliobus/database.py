@@ -254,6 +254,9 @@ def _opener(file: Path, *, read_only: bool) -> Callable[[], sqlite3.Connection]:
             check_same_thread=False,  # its pool hands a connection to one thread at a time
         )
         if not read_only:
+            if not os.access(file, os.W_OK):
+                # SQLite itself would say so at the first row, not now.
+                raise sqlite3.OperationalError("attempt to write a readonly database")
             # A power cut may take the last transactions, each as a whole: data and cursor go
             # together, so the sink asks for that stretch again. That is why NORMAL is enough,
             # and it spares an SD card one sync per transaction.

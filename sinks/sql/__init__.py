@@ -1,5 +1,6 @@
 """The SQL sink: every sample in one wide table per kind, with its cursor, in one transaction."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,16 +10,18 @@ from typing import Any
 from heliobus import contract
 from heliobus.cursor import Key
 from heliobus.database import connect, locate, sa
-from heliobus.database_errors import told
+from heliobus.database_errors import reason, told
 from heliobus.errors import HeliobusError, SinkError
 from heliobus.sample import Sample
 from heliobus.settings import SinkSettings
 from heliobus.sink import Written
 from sinks.sql.retention import prune_some
 from sinks.sql.rows import store, store_cursors, store_info
-from sinks.sql.tables import CURSORS, Tables, contract_columns, migrate
+from sinks.sql.tables import CURSORS, Tables, contract_columns, migrate, refuses_columns
 
 __all__ = ["SINK", "Sql"]
+
+_log = logging.getLogger(__name__)
 
 
 class Sql:
@@ -90,8 +93,22 @@ class Sql:
             self._inode = self._inode_now()
         missing = self._tables.missing(samples)
         if missing:
-            self._tables = migrate(engine, self._tables.contract, missing)
+            self._tables = self._widened(engine, self._tables, missing)
         return engine, self._tables
+
+    def _widened(
+        self, engine: sa.Engine, there: Tables, missing: Mapping[str, Mapping[str, str]]
+    ) -> Tables:
+        try:
+            return migrate(engine, there.contract, missing)
+        except sa.exc.DBAPIError as error:
+            if not refuses_columns(error):
+                raise
+            names = ", ".join(f"{table}.{name}" for table in missing for name in missing[table])
+            why = reason(error, self._place)
+            _log.warning("%s: %s; kept in `other`: %.300s", self._place, why, names)
+            there.give_up(missing)
+            return there
 
     def _prune_some(self, connection: sa.Connection, tables: Tables) -> None:
         if not prune_some(connection, tables, self._expired_ms or 0):

@@ -21,9 +21,11 @@ OTHER = "other"
 NAME_LENGTH = 190
 # MariaDB's limit is 1017 columns, PostgreSQL's 1600, SQLite's 2000. Families have members up
 # to 99, so a publisher that makes them up could fill a table; from here on they go to `other`.
-MAX_COLUMNS = 900
+_MAX_COLUMNS = 900
 # Text longer than this is no value of a device.
 _TEXT_LENGTH = 16_000
+# A row wider than MariaDB's page, a table with too many columns, a user who may not alter it.
+_REFUSALS = ("row size too large", "too many columns", "denied", "must be owner")
 _TABLE_OF_KIND = {"event": "events"}
 _ANY_KIND = "sensor"
 _ATTEMPTS = 3
@@ -180,13 +182,24 @@ class Tables:
         found: dict[str, dict[str, str]] = {}
         for sample in samples:
             place = self.of(sample)
-            room = MAX_COLUMNS - len(place.taken)
+            room = _MAX_COLUMNS - len(place.taken)
             for name in sorted(sample.values.keys() - place.taken):
                 field = self.contract.field(sample.kind, name)
                 wanted = found.setdefault(place.table.name, {})
                 if field is not None and len(wanted) < room:
                     wanted[name] = field.type
         return {table: wanted for table, wanted in found.items() if wanted}
+
+    def give_up(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
+        """Ask no more for columns that the database will not add."""
+        for name, fields in wanted.items():
+            self.kinds[name].taken |= fields.keys()
+
+
+def refuses_columns(error: Exception) -> bool:
+    """Tell whether the database will not add a column, however often it is asked."""
+    text = str(error).lower()
+    return any(words in text for words in _REFUSALS)
 
 
 def _known_table(contract: Contract, kind: str) -> str:

@@ -1,0 +1,69 @@
+"""Databases for the tests of the SQL sink and of the archive.
+
+SQLite is always there. HELIOBUS_TEST_DATABASES adds servers: their addresses, separated by
+spaces, with a user that may create databases, such as mysql+pymysql://root@127.0.0.1:3306.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from heliobus import contract
+from heliobus.archive import Archive
+from heliobus.database import locate
+from heliobus.sample import Sample
+from heliobus.settings import SinkSettings
+from sinks.sql import Sql
+
+SERVERS = tuple(os.environ.get("HELIOBUS_TEST_DATABASES", "").split())
+DATABASES = ("sqlite", *SERVERS)
+BEGIN_MS = 1_795_255_200_000  # 2026-11-21T10:00:00Z
+KEY = ("farm", "axpert", "inverter")
+
+
+def fresh(database: str, folder: Path) -> Iterator[str]:
+    """Give the address of an empty database, and remove it in the end."""
+    if database == "sqlite":
+        yield f"sqlite:///{folder}/history.db"
+        return
+    name = f"heliobus_test_{secrets.token_hex(6)}"
+    default = "postgres" if database.startswith("postgresql") else ""
+    server = sa.create_engine(f"{database}/{default}", isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield f"{database}/{name}"
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name}")
+    server.dispose()
+
+
+def sink(url: str, folder: Path, **options: Any) -> Sql:
+    """Give a sink that is not open yet."""
+    return Sql(settings(url, **options), folder)
+
+
+def settings(url: str, **options: Any) -> SinkSettings:
+    """Give the settings of a sink."""
+    return SinkSettings(name="archive", type="sql", options={"url": url, **options})
+
+
+def sample(second: float = 0, **changes: Any) -> Sample:
+    """Give a sample of the inverter, `second` seconds after BEGIN_MS."""
+    values = {"battery_v": 52.1, "mode": "battery", "alarms": []}
+    envelope = {"site": "farm", "bridge": "axpert", "device": "inverter", "kind": "inverter"}
+    time_ms = BEGIN_MS + round(second * 1000)
+    return Sample(**{**envelope, "time_ms": time_ms, "prev_ms": None, "values": values, **changes})
+
+
+def stored(url: str, folder: Path, name: str = "inverter") -> list[Sample]:
+    """Read everything of a device back."""
+    archive = Archive(locate("archive", url, folder), contract.load())
+    try:
+        found = archive.device(name)
+        return [] if found is None else list(archive.samples(found))
+    finally:
+        archive.close()
