@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from bridges.voltronic.codec import (
     Layout,
@@ -212,16 +213,17 @@ class Voltronic:
     def _query(self, link: Link, command: str) -> Values:
         if not self._in_step:
             self._step(link)
+        take = partial(_take, command, self._layout or Layout.PI30)
         try:
-            payload = ask(
-                link, request(command), take_answer, timeout_s=self._timeout_s, what=command
-            )
-            return decode(command, payload, self._layout or Layout.PI30)
-        except (Nak, Echo):
+            answer = ask(link, request(command), take, timeout_s=self._timeout_s, what=command)
+        except Echo:
             raise
         except FrameError:
             self._in_step = False
             raise
+        if isinstance(answer, Nak):
+            raise answer
+        return answer
 
     def _step(self, link: Link) -> None:
         """Get into step again: pass over late answers until that to QPI comes.
@@ -258,6 +260,23 @@ class Voltronic:
             self._judge(who)
             return
         raise FrameError("it answers neither QPI nor ^P005PI; see which protocols the README names")
+
+
+def _take(command: str, layout: Layout, data: bytes) -> tuple[Values | Nak, int] | None:
+    """Take and decode; raise FrameError for an answer to another question too.
+
+    A refusal is given, not raised: after damage `ask` waits for silence, after a NAK it need not.
+    """
+    try:
+        taken = take_answer(data)
+    except FrameError as error:
+        raise FrameError(f"{command}: {error}") from error
+    if taken is None:
+        return None
+    try:
+        return decode(command, taken[0], layout), taken[1]
+    except Nak as refusal:
+        return refusal, taken[1]
 
 
 def _take_protocol(data: bytes) -> tuple[str, int] | None:

@@ -68,7 +68,9 @@ _GUESSES = (
     *("^P005GS", "^P007PIRI", "^P007FLAG", "^P005FWS"),
 )
 
-IDENTITY = frozenset({"protocol", "serial", "firmware", "firmware_2", "firmware_3", "model"})
+IDENTITY = frozenset(
+    {"protocol", "serial", "firmware", "firmware_2", "firmware_3", "model", "model_code"}
+)
 """Names that tell who the inverter is; the bridge does not publish these as values."""
 
 FIELDS: Mapping[str, tuple[str, ...]] = {

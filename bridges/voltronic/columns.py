@@ -65,7 +65,7 @@ PI30 = Style()
 PI18 = Style(head=r"\^D", gap=",", strange="[!-+.-~]*", tail="", separator=",")
 
 
-def unknown(name: str) -> Column:
+def unknown(name: str, token: str = NUMBER) -> Column:
     """Add a field that no document explains to a list, raw."""
 
     def write(values: Values, found: str) -> None:
@@ -73,7 +73,7 @@ def unknown(name: str) -> Column:
         if isinstance(kept, list):
             kept.append(found)
 
-    return Column(NUMBER, (name,), write)
+    return Column(token, (name,), write)
 
 
 def number(name: str, divisor: int = 1, token: str = NUMBER) -> Column:

@@ -99,7 +99,7 @@ def _check(body: bytes) -> None:
     if len(body) < _SHORTEST:
         raise FrameError(f"found {_shown(body)}, expected an answer with its CRC")
     want, found = checksum(body[:-2]), body[-2:]
-    if body[:1] not in (b"(", b"^"):
+    if body[:1] not in (b"(", b"^") or body[:2] in (b"^P", b"^S"):
         if want == found:
             raise FrameError(f"found the echo of a request, {_shown(body)}, expected '('")
         raise FrameError(f"found {_shown(body)}, expected an answer that begins with '('")

@@ -12,6 +12,7 @@ from bridges.voltronic import meanings
 from bridges.voltronic.alarms import FAULTS, read_warnings
 from bridges.voltronic.columns import (
     BITS,
+    DECIMAL,
     FEW_BITS,
     NUMBER,
     SERIAL,
@@ -245,7 +246,7 @@ _PARALLEL = (
 
 _PV2 = (decimal("pv_02_a"), decimal("pv_02_v"), integer("pv_02_w"))
 # Split-phase units and those with three PV inputs answer QPIGS2 in layouts of their own.
-_OTHER_PV2 = tuple(unknown("qpigs2_fields") for _ in range(10))
+_OTHER_PV2 = tuple(unknown("qpigs2_fields", token) for token in [DECIMAL] * 2 + [NUMBER] * 9)
 
 _EQUALIZATION = (
     yes("equalization_enabled"),
@@ -393,5 +394,5 @@ ANSWERS: dict[str, Answer] = {
 # A second layout of the same answer, tried when the first does not fit.
 OTHERS: dict[str, Answer] = {
     "Q1": Table(_OLD_CHARGER, 13, 13, "q1_extra").answer(),
-    "QPIGS2": Table(_OTHER_PV2, 10, 14, "qpigs2_fields").answer(),
+    "QPIGS2": Table(_OTHER_PV2, 11, 14, "qpigs2_fields").answer(),
 }
