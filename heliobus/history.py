@@ -9,7 +9,7 @@ from typing import TextIO
 from heliobus.sample import LAST_MS, Value, time_text
 
 # A table is at most as long as a large window; more values are summed up.
-MOST_LINES = 48
+MOST_LINES = 50
 _DAY_S = 86400
 _STEPS_S = (
     *(1, 2, 5, 10, 15, 30),
