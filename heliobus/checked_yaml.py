@@ -32,7 +32,7 @@ _REFERENCE = re.compile(r"\$(\$?)\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
 _HEXADECIMAL = re.compile(r"0x[0-9A-Fa-f]{1,15}\Z")
-_NUMBER = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?\Z")
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]{0,17})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?\Z")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _WORDS = {
     "object": "a mapping",
@@ -163,7 +163,9 @@ class Reader:
 
     def _note(self, line: int, place: Place, text: str) -> None:
         path = ".".join(place).replace(".[", "[")
-        self._faults.append((line, f"{path}: {text}" if path else text))
+        told = f"{path}: {text}" if path else text
+        # A key or a word may hold a line break; a fault is one line.
+        self._faults.append((line, "".join(c if c.isprintable() else f"{c!a}"[1:-1] for c in told)))
 
     def _read(self, node: yaml.Node, schema: Schema, place: Place) -> Any:
         """Give the value, or None after noting its faults."""
@@ -375,8 +377,10 @@ def _expected(schema: Schema) -> str:
     """Word what a schema takes: `a whole number from 1 to 247 such as 1`."""
     note = _note_of(schema)
     words = note.get("expects") or " or ".join(_WORDS[kind] for kind in _types(schema))
-    if limits(schema):
+    if "minimum" in schema and "maximum" in schema:
         words += f" {limits(schema)}"
+    elif limits(schema):
+        words += f" of {limits(schema)}"
     if isinstance(note.get("example"), str | int | float):
         words += f" such as {_text(note['example'])}"
     return words

@@ -7,7 +7,9 @@ A component is a folder with `__init__.py` and `config.json`:
      "device": {JSON Schema of each device's own keys},      bridges only
      "link": false}                                          only for a bridge without links
 
-The folder exports BRIDGE or SINK, a bridge also `decode_line` and in `simulator.py` SIMULATOR.
+The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, response)`, which
+gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
+it plays several models, `variant`.
 An entry point of the group heliobus.bridges or heliobus.sinks names the class itself; its
 config.json lies beside its module. Listing imports no component.
 """
@@ -32,7 +34,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One bridge or sink that could run here. `fault` says why a plugin cannot."""
+    """One bridge or sink that could run here. `fault` says why it cannot."""
 
     name: str
     kind: Kind
@@ -47,6 +49,11 @@ class Component:
     def title(self) -> str:
         """Give the name for people."""
         return str(self.config.get("title", self.name))
+
+    @property
+    def what(self) -> str:
+        """Give the words for messages: the bridge 'acme' (heliobus-acme)."""
+        return f"the {self.kind.value} {self.name!r} ({self.source})"
 
 
 def describe(kind: Kind | None = None) -> list[Component]:
@@ -100,13 +107,13 @@ def _known(kind: Kind, name: str) -> Component:
         names = [component.name for component in describe(kind)]
         raise ConfigError(f"the {kind.value} {name!r} is not known{guess(name, names)}")
     if found.fault:
-        raise ConfigError(found.fault)
+        raise ConfigError(f"{found.what}: {found.fault}")
     return found
 
 
 def _import(component: Component, module: str, attribute: str) -> Any:
     """Import what a component exports; whatever goes wrong in it becomes one line."""
-    what = f"the {component.kind.value} {component.name!r} ({component.source})"
+    what = component.what
     try:
         loaded = import_module(module)
     except ModuleNotFoundError as error:
@@ -159,7 +166,7 @@ def _plugins(kind: Kind) -> Iterator[Component]:
             attribute=point.attr,
             source=source,
             config=config,
-            fault=fault and f"the {kind.value} {point.name!r} ({source}): {fault}",
+            fault=fault,
         )
 
 

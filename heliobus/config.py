@@ -188,7 +188,7 @@ class _Loader:
             names = [each.name for each in components.describe(kind)]
             raise ConfigError(f"{name!r} is not known{guess(name, names)}")
         if component.fault:
-            raise ConfigError(component.fault)
+            raise ConfigError(f"{component.what}: {component.fault}")
         return name
 
     def _refine(self, schema: Schema, texts: Mapping[str, str]) -> Schema:

@@ -20,24 +20,24 @@ def run(decoder: Decoder, lines: Iterable[bytes], out: BinaryIO) -> int:
     """Answer all lines; give 0 when each could be decoded, else 1."""
     failed = False
     for line in lines:
-        answer = decode_line(decoder, line)
-        failed = failed or not answer["ok"]
-        out.write(_written(answer))
+        decoded, answer = decode_line(decoder, line)
+        failed = failed or not decoded
+        out.write(answer + b"\n")
         out.flush()
     return int(failed)
 
 
-def decode_line(decoder: Decoder, line: bytes) -> Mapping[str, Any]:
-    """Answer one line; nothing is raised, whatever it holds."""
+def decode_line(decoder: Decoder, line: bytes) -> tuple[bool, bytes]:
+    """Tell whether a line could be decoded, and its answer. Nothing is raised."""
     try:
         values, units = decoder(*_exchange(line))
+        return True, dumps({"ok": True, "values": values, "units": units})
     except FrameError as error:
         return _refusal(str(error))
     # A capture may hold anything and the rest of it is still wanted: a codec's bug costs a line.
     except Exception as error:  # noqa: BLE001  # see above
         _log.debug("the codec failed", exc_info=True)
         return _refusal(f"a bug in heliobus, please report it: {type(error).__name__}: {error}")
-    return {"ok": True, "values": values, "units": units}
 
 
 def _exchange(line: bytes) -> tuple[bytes | None, bytes]:
@@ -64,12 +64,6 @@ def _bytes(body: Mapping[str, Any], key: str) -> bytes:
         raise FrameError(f"{key}: {found}, expected hexadecimal bytes such as 28 30") from error
 
 
-def _refusal(error: str) -> Mapping[str, Any]:
-    return {"ok": False, "error": error.encode(errors="backslashreplace").decode()}
-
-
-def _written(answer: Mapping[str, Any]) -> bytes:
-    try:
-        return dumps(answer) + b"\n"
-    except FrameError as error:  # a value that JSON cannot carry
-        return dumps(_refusal(str(error))) + b"\n"
+def _refusal(error: str) -> tuple[bool, bytes]:
+    text = error.encode(errors="backslashreplace").decode()  # a lone surrogate is no UTF-8
+    return False, dumps({"ok": False, "error": text})

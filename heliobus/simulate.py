@@ -26,8 +26,9 @@ def run(
 ) -> int:
     """Serve until SIGINT or SIGTERM. Raise ConfigError, LinkError."""
     make = components.simulator(protocol)
-    simulated: Simulated = make() if variant is None else make(variant=variant)
     struck = Faults.parse(faults)
+    given = {} if variant is None else {"variant": variant}
+    simulated: Simulated = make(faults=struck, **given)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -42,7 +43,9 @@ def _serve(
     simulated: Simulated, tcp: str | None, *, baud: int | None, faults: Faults, link: Path | None
 ) -> Service:
     if tcp is None:
-        return serve_pty(simulated, baud=baud or _BAUD, faults=faults, link_path=link)
+        return serve_pty(
+            simulated, baud=baud or _BAUD, faults=faults, link_path=link and link.absolute()
+        )
     host, port = _host_port(tcp)
     return serve_tcp(simulated, host=host, port=port, baud=baud, faults=faults)
 

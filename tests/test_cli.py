@@ -1,0 +1,374 @@
+"""The command line, run as people run it."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliobus import cli, components
+from heliobus.decode import decode_line
+from heliobus.decode import run as decode
+from heliobus.errors import ConfigError
+from heliobus.link import open_link
+from heliobus.sample import Values
+from tests.helpers import ROOT, wait_until
+
+GOOD = """\
+site: farm
+bridges:
+  axpert: {type: voltronic, link: "serial:///dev/nowhere", devices: {inverter: {every: 5s}}}
+sinks:
+  archive: {type: sql, url: "sqlite:///history.db"}
+"""
+QMOD = '{"request": "514D4F4449C10D", "response": "2842E7C90D"}'
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def heliobus(
+    *arguments: str, given: bytes = b"", **environ: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the real command."""
+    return subprocess.run(
+        [sys.executable, "-m", "heliobus", *arguments],
+        input=given,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def run(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit status, output, errors."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        status = cli.run(list(arguments))
+        return status, *capsys.readouterr()
+
+    (here / "heliobus.yaml").write_text(GOOD)
+    return command
+
+
+def commands() -> list[str]:
+    return sorted(cli.cli.commands)
+
+
+def test_the_commands_are_those_of_the_manual() -> None:
+    assert set(commands()) == {
+        *("demo", "up", "run", "check", "list"),
+        *("watch", "decode", "sim", "schema", "history"),
+    }
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_a_line_of_help_and_every_option_too(name: str) -> None:
+    command = cli.cli.commands[name]
+    assert len(command.get_short_help_str(limit=60)) > 10
+    assert not command.get_short_help_str(limit=60).endswith("...")
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    assert all(option.help for option in options)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_is_printed_for_every_command(
+    run: Callable[..., tuple[int, str, str]], name: str
+) -> None:
+    status, out, _ = run(name, "--help")
+    assert (status, out.startswith(f"Usage: heliobus {name} ")) == (0, True)
+
+
+def test_help_and_version_are_quick_about_it() -> None:
+    found = heliobus("--help")
+    assert (found.returncode, found.stderr) == (0, b"")
+    assert found.stdout.startswith(b"Usage: heliobus [OPTIONS] COMMAND [ARGS]...")
+    loaded = "import sys, heliobus.cli; print(*sys.modules)"
+    modules = subprocess.check_output([sys.executable, "-c", loaded], text=True, cwd=ROOT).split()
+    heavy = {"yaml", "paho", "sqlalchemy", "jsonschema", "serial", "heliobus.config"}
+    assert heavy.isdisjoint(modules)
+    assert heliobus("--version").stdout.startswith(b"heliobus 0.")
+
+
+def test_check_tells_what_would_run_and_warns(
+    run: Callable[..., tuple[int, str, str]], here: Path
+) -> None:
+    (here / "mqtt").write_text("geheim")
+    (here / "mqtt").chmod(0o644)
+    (here / "heliobus.yaml").write_text(GOOD + "broker: {password_file: mqtt}\n")
+    status, out, err = run("check")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        "heliobus.yaml: site farm, broker mqtt://127.0.0.1:1883",
+        "  bridge axpert: voltronic, inverter every 5 s on serial:///dev/nowhere",
+        "  sink archive: sql",
+        f"warning: {here}/mqtt: everyone on this computer can read it (mode 0644);"
+        f" run: chmod 600 {here}/mqtt",
+    ]
+
+
+def test_check_opens_and_makes_nothing(
+    run: Callable[..., tuple[int, str, str]], here: Path
+) -> None:
+    run("check")
+    assert [path.name for path in here.iterdir()] == ["heliobus.yaml"]
+
+
+@pytest.mark.parametrize("command", [["check"], ["up"], ["run", "axpert"], ["watch"]])
+def test_a_mistake_in_the_file_ends_with_78_and_one_line(here: Path, command: list[str]) -> None:
+    (here / "heliobus.yaml").write_text(GOOD.replace("every", "evry"))
+    found = heliobus(*command)
+    assert (found.returncode, found.stdout) == (78, b"")
+    assert found.stderr.decode() == (
+        "heliobus.yaml:3: bridges.axpert.devices.inverter:"
+        " the key 'evry' is not known; did you mean 'every'?\n"
+    )
+
+
+def test_a_missing_file_ends_with_78_and_says_what_to_do(here: Path) -> None:
+    found = heliobus("-c", "other.yaml", "check")
+    assert found.returncode == 78
+    assert found.stderr == (b"other.yaml: no such file; write one, or name it with --config FILE\n")
+    assert not list(here.iterdir())
+
+
+def test_what_a_component_finds_impossible_is_told_by_check(
+    run: Callable[..., tuple[int, str, str]], here: Path
+) -> None:
+    (here / "heliobus.yaml").write_text(GOOD.replace("sqlite:///", "oracle://a/"))
+    with pytest.raises(ConfigError, match=r"^heliobus.yaml:5: sinks.archive: .*oracle"):
+        run("check")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["run"], "Missing argument 'NAME'"),
+        (["run", "axpart"], "no component is called 'axpart'; did you mean 'axpert'?"),
+        (["up", "--only", "axpert,nothing"], "no component is called 'nothing'; expected one of"),
+        (["history", "inverter", "pv_w", "--since", "later"], "expected a duration such as 5s"),
+        (["sim", "voltronic", "--tcp", "a:1", "--pty"], "--tcp does not go with --pty"),
+        (["demo", "--seconds", "0"], "0.0 is not in the range"),
+    ],
+)
+def test_a_wrong_call_ends_with_2_and_says_what_is_wrong(
+    run: Callable[..., tuple[int, str, str]], arguments: list[str], told: str
+) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert told in err
+
+
+def test_the_list_names_what_is_there_and_marks_plugins(here: Path) -> None:
+    package = here / "heliobus_acme"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    (package / "config.json").write_text('{"title": "Acme inverters"}')
+    info = here / "heliobus_acme-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: heliobus-acme\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[heliobus.bridges]\nacme = heliobus_acme:Acme\ngone = heliobus_gone:Gone\n"
+    )
+    found = heliobus("list", PYTHONPATH=f"{here}{os.pathsep}{ROOT}")
+    assert (found.returncode, found.stderr) == (0, b"")
+    lines = found.stdout.decode().splitlines()
+    assert lines[0] == "bridges"
+    assert "  acme       Acme inverters (plugin heliobus-acme)" in lines
+    assert (
+        "  gone       cannot run: its module heliobus_gone is not there; install its package again"
+        in lines
+    )
+    assert "  sql        SQL archive" in lines[lines.index("sinks") :]
+
+
+def test_schemas_are_printed_by_name(run: Callable[..., tuple[int, str, str]]) -> None:
+    names = run("schema")[1].splitlines()
+    assert {"config", "kinds/battery", "bridges/voltronic", "sinks/sql"} <= set(names)
+    for name in names:
+        assert isinstance(json.loads(run("schema", name)[1]), dict)
+    assert run("schema", "battery")[1] == run("schema", "kinds/battery")[1]
+
+
+def test_an_unknown_schema_gets_a_suggestion(run: Callable[..., tuple[int, str, str]]) -> None:
+    with pytest.raises(ConfigError, match="'confg' is not known; did you mean 'config'"):
+        run("schema", "confg")
+
+
+def test_decode_answers_every_line_in_order() -> None:
+    lines = [QMOD, "", "x", '{"request": null, "response": "00"}', QMOD]
+    found = heliobus("decode", "voltronic", "-", given="\n".join(lines).encode())
+    assert (found.returncode, found.stderr) == (1, b"")
+    answers = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [answer["ok"] for answer in answers] == [True, False, False, False, True]
+    assert answers[0]["values"]["mode"] == "battery"
+    assert set(answers[0]) == {"ok", "values", "units"}
+    assert answers[1] == {"ok": False, "error": "the line is empty, expected a JSON object"}
+
+
+def test_decode_ends_with_0_when_every_line_could_be_decoded(here: Path) -> None:
+    (here / "capture").write_text(QMOD + "\n" + QMOD)
+    assert heliobus("decode", "voltronic", "capture").returncode == 0
+    assert heliobus("decode", "voltronic").stdout == b""
+
+
+def test_decode_answers_each_line_at_once() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "heliobus", "decode", "voltronic", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(QMOD.encode() + b"\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["ok"]
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
+def test_decoding_an_unknown_protocol_suggests_another() -> None:
+    found = heliobus("decode", "voltronik")
+    assert found.returncode == 78
+    assert found.stderr == (b"the bridge 'voltronik' is not known; did you mean 'voltronic'?\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b"[1]", "found list, expected a JSON object"),
+        (b"\xff", "not UTF-8 text at byte 0"),
+        (b'{"response": NaN}', "not JSON: found NaN, expected a finite number"),
+        (b"{}", '"response" is missing, expected hexadecimal bytes'),
+        (b'{"response": 5}', "response: found 5, expected hexadecimal bytes such as 28 30"),
+        (b'{"response": "2"}', "response: found '2', expected hexadecimal bytes such as 28 30"),
+        (
+            b'{"request": [], "response": ""}',
+            "request: found [], expected hexadecimal bytes such as 28 30",
+        ),
+        (b"[" * 5000, "not JSON: maximum recursion depth exceeded"),
+    ],
+)
+def test_a_line_that_is_no_capture_is_refused(line: bytes, error: str) -> None:
+    decoded, answer = decode_line(components.decoder("voltronic"), line)
+    assert not decoded
+    assert json.loads(answer)["error"].startswith(error)
+
+
+def test_a_bug_in_a_codec_costs_one_line() -> None:
+    def codec(_request: bytes | None, response: bytes) -> tuple[Values, dict[str, str]]:
+        return {"a": 1 / response[0], "b": float("nan") if response[0] == 2 else 1}, {}
+
+    out = io.BytesIO()
+    lines = [b'{"response": "%02x"}' % number for number in (0, 1, 2)]
+    assert decode(codec, lines, out) == 1
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [
+        {
+            "ok": False,
+            "error": "a bug in heliobus, please report it: ZeroDivisionError: division by zero",
+        },
+        {"ok": True, "values": {"a": 1.0, "b": 1}, "units": {}},
+        {
+            "ok": False,
+            "error": "cannot be written as JSON: Out of range float values are not JSON compliant",
+        },
+    ]
+
+
+@given(
+    st.one_of(
+        st.binary(),
+        st.text().map(str.encode),
+        st.builds(
+            lambda request, response: json.dumps({"request": request, "response": response}),
+            st.one_of(st.none(), st.text(), st.binary().map(bytes.hex)),
+            st.one_of(st.none(), st.text(), st.binary().map(lambda body: (b"(" + body).hex())),
+        ).map(str.encode),
+    )
+)
+def test_whatever_the_line_its_answer_is_one_line_of_json(line: bytes) -> None:
+    out = io.BytesIO()
+    decode(components.decoder("voltronic"), [line], out)
+    [answer] = out.getvalue().splitlines()
+    body = json.loads(answer)
+    assert set(body) in ({"ok", "values", "units"}, {"ok", "error"})
+    assert "bug" not in body.get("error", "")
+
+
+@pytest.fixture
+def simulator(here: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    """Start `heliobus sim` and give the process and the link that it tells."""
+    started = []
+
+    def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "heliobus", "sim", "voltronic", *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=here,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        started.append(process)
+        assert process.stdout is not None
+        return process, process.stdout.readline().split()[2]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def answer_to_qmod(url: str) -> bytes:
+    link = open_link(url)
+    got = bytearray()
+
+    def heard() -> bytes:
+        got.extend(link.read(0.1))
+        return bytes(got)
+
+    try:
+        link.write(b"QMOD\x49\xc1\r")
+        wait_until(lambda: heard().endswith(b"\r"), "an answer to QMOD")
+    finally:
+        link.close()
+    return bytes(got)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--link", "port"],
+        ["--pty", "--baud", "9600", "--variant", "pi30"],
+        ["--tcp", "127.0.0.1:0"],
+        ["--tcp", "[::1]:0"],
+    ],
+)
+def test_sim_is_a_device_that_answers_until_it_is_stopped(
+    simulator: Callable[..., tuple[subprocess.Popen[str], str]],
+    here: Path,
+    arguments: list[str],
+) -> None:
+    process, url = simulator(*arguments)
+    if arguments[0] == "--link":
+        assert url == f"serial://{here}/port?baud=2400"
+    answer = answer_to_qmod(url)
+    assert (answer[:1], len(answer)) == (b"(", 5)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[0] == "answered=1 harmed=0\n"
+    assert process.returncode == 0
