@@ -181,16 +181,18 @@ class Blocks:
         data = self._one("SELECT data FROM blocks ORDER BY id DESC LIMIT 1")
         return list(read_entries(_unpack(data))) if data else []
 
-    def of_device(self, device: str, start: int) -> Iterator[Entry]:
-        """Walk a device's entries from block number `start` on."""
+    def numbers(self, device: str, start: int) -> Iterator[int]:
+        """Walk the numbers of a device's blocks from `start` on."""
         for (number,) in self._open.execute(
             "SELECT id FROM blocks WHERE id >= ? AND instr(devices, ?) ORDER BY id",
             (start, f",{device},"),
         ):
-            data = self._one("SELECT data FROM blocks WHERE id = ?", number)
-            for entry in read_entries(_unpack(data)):
-                if entry.device == device:
-                    yield entry
+            yield number
+
+    def entries(self, device: str, number: int) -> list[Entry]:
+        """Give a device's entries of one block."""
+        data = _unpack(self._one("SELECT data FROM blocks WHERE id = ?", number))
+        return [entry for entry in read_entries(data) if entry.device == device]
 
     def spanning(self, device: str, time_ms: int) -> list[int]:
         """Give the blocks that may hold an entry of just this time, oldest first."""

@@ -252,12 +252,11 @@ class Journal:
     def _after_exact(self, device: str, after_ms: int) -> Iterator[Entry] | None:
         """Find the entry of just this time and give what follows it; None: no such entry."""
         for start in [*self._blocks.spanning(device, after_ms), None]:
-            entries = self._entries(device, start)
-            for entry in entries:
-                if entry.time_ms == after_ms:
-                    return entries
-                if entry.time_ms > after_ms:
-                    break
+            if any(entry.time_ms == after_ms for entry in self._part(device, start)):
+                entries = self._entries(device, start)
+                while next(entries).time_ms != after_ms:
+                    pass
+                return entries
         return None
 
     def _after_time(self, device: str, after_ms: int) -> Iterator[Entry]:
@@ -270,8 +269,14 @@ class Journal:
 
     def _entries(self, device: str, start: int | None) -> Iterator[Entry]:
         """Walk the log of a device from block `start` on, then the tail (None: only the tail)."""
-        with self._lock:
-            tail = [entry for entry in self._recent if entry.device == device]
         if start is not None:
-            yield from self._blocks.of_device(device, start)
-        yield from tail
+            for number in self._blocks.numbers(device, start):
+                yield from self._part(device, number)
+        yield from self._part(device, None)
+
+    def _part(self, device: str, number: int | None) -> list[Entry]:
+        """Give a device's entries of one block, or of the tail (None)."""
+        if number is not None:
+            return self._blocks.entries(device, number)
+        with self._lock:
+            return [entry for entry in self._recent if entry.device == device]
