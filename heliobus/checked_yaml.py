@@ -101,9 +101,11 @@ def compose(text: str, where: str) -> yaml.Node | None:
 
 
 def read_text(path: Path) -> str:
-    """Read a file of UTF-8 text. Raise ConfigError."""
+    """Read a file of UTF-8 text. Raise FileNotFoundError, and ConfigError for all else."""
     try:
         return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -71,9 +71,13 @@ def load(path: Path | str) -> Settings:
 def read(path: Path | str, environ: Mapping[str, str] | None = None) -> Loaded:
     """Read and check a configuration. Raise ConfigError with one line per fault."""
     path = Path(path)
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file; write one, or name it with --config FILE")
-    node = compose(read_text(path), str(path))
+    try:
+        text = read_text(path)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such file; write one, or name it with --config FILE"
+        ) from error
+    node = compose(text, str(path))
     if node is None:
         raise ConfigError(f"{path}:1: the file is empty; begin with 'site: farm'")
     return _Loader(path, environ).load(node)

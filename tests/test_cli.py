@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -39,14 +41,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def heliobus(
-    *arguments: str, given: bytes = b"", **environ: str
+    *arguments: str, given: bytes = b"", environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the real command."""
     return subprocess.run(
         [sys.executable, "-m", "heliobus", *arguments],
         input=given,
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
         check=False,
         timeout=60,
     )
@@ -174,17 +176,10 @@ def test_a_wrong_call_ends_with_2_and_says_what_is_wrong(
 
 
 def test_the_list_names_what_is_there_and_marks_plugins(here: Path) -> None:
-    package = here / "heliobus_acme"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise SystemExit('imported')")
-    (package / "config.json").write_text('{"title": "Acme inverters"}')
-    info = here / "heliobus_acme-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: heliobus-acme\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[heliobus.bridges]\nacme = heliobus_acme:Acme\ngone = heliobus_gone:Gone\n"
-    )
-    found = heliobus("list", PYTHONPATH=f"{here}{os.pathsep}{ROOT}")
+    environ = acme(here, "raise SystemExit('imported')")
+    with next(here.glob("*.dist-info/entry_points.txt")).open("a") as points:
+        points.write("gone = heliobus_gone:Gone\n")
+    found = heliobus("list", environ=environ)
     assert (found.returncode, found.stderr) == (0, b"")
     lines = found.stdout.decode().splitlines()
     assert lines[0] == "bridges"
@@ -372,3 +367,118 @@ def test_sim_is_a_device_that_answers_until_it_is_stopped(
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[0] == "answered=1 harmed=0\n"
     assert process.returncode == 0
+
+
+def acme(here: Path, code: str) -> dict[str, str]:
+    """Install the bridge `acme` and a configuration with it; give the environment."""
+    package = here / "heliobus_acme"
+    package.mkdir()
+    (package / "__init__.py").write_text(code)
+    (package / "config.json").write_text('{"title": "Acme inverters", "link": false}')
+    info = here / "heliobus_acme-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: heliobus-acme\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[heliobus.bridges]\nacme = heliobus_acme:Acme\n")
+    (here / "heliobus.yaml").write_text(
+        "site: farm\nbridges: {a: {type: acme, devices: {b: {}}}}\n"
+    )
+    return {"PYTHONPATH": f"{here}{os.pathsep}{ROOT}"}
+
+
+def test_a_plugin_runs_like_one_of_ours(here: Path) -> None:
+    found = heliobus(
+        "check", environ=acme(here, "class Acme:\n    def __init__(self, device): ...\n")
+    )
+    assert (found.returncode, found.stderr) == (0, b"")
+    assert b"  bridge a: acme, b every 5 s\n" in found.stdout
+
+
+def test_a_plugin_that_cannot_be_imported_is_told_with_its_line(here: Path) -> None:
+    found = heliobus("check", environ=acme(here, "import acme_library"))
+    assert (found.returncode, found.stdout) == (78, b"")
+    assert found.stderr.decode() == (
+        "heliobus.yaml:2: bridges.a: the bridge 'acme' (heliobus-acme) needs the Python package"
+        " 'acme_library', which is not installed\n"
+    )
+
+
+def test_a_bug_is_logged_with_its_trace_and_ends_with_1(here: Path) -> None:
+    code = "class Acme:\n    def __init__(self, device): 1 / 0\n"
+    found = heliobus("check", environ=acme(here, code))
+    assert (found.returncode, found.stdout) == (1, b"")
+    assert b"ERROR heliobus: a bug in heliobus; please report these lines\n" in found.stderr
+    assert found.stderr.endswith(b"ZeroDivisionError: division by zero\n")
+
+
+def test_what_fails_otherwise_ends_with_1_and_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = heliobus("sim", "voltronic", "--tcp", f"127.0.0.1:{port}")
+    assert (found.returncode, found.stdout) == (1, b"")
+    assert found.stderr.startswith(b"127.0.0.1:%d: cannot listen there (Address already" % port)
+    assert found.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("place", ["nowhere", "127.0.0.1:x", "127.0.0.1:99999"])
+def test_a_wrong_place_to_listen_is_told(place: str) -> None:
+    found = heliobus("sim", "voltronic", "--tcp", place)
+    assert found.returncode == 78
+    assert found.stderr.decode() == f"--tcp: found {place!r}, expected HOST:PORT\n"
+
+
+def test_ctrl_c_is_quiet() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "heliobus", "decode", "voltronic", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    assert process.stdout.readline().startswith(b'{"ok":false')
+    process.send_signal(signal.SIGINT)
+    # A terminal shows ^C: the line break lets the prompt begin on a line of its own.
+    assert process.communicate(timeout=30) == (b"", b"\n")
+    assert process.returncode == 130
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "heliobus", "schema", "config"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        ({}, rb"[0-9-]{10} [0-9:,]{12} INFO heliobus: hello\n"),
+        ({"INVOCATION_ID": "x"}, rb"INFO heliobus: hello\n"),
+        ({"JOURNAL_STREAM": "8:1"}, rb"INFO heliobus: hello\n"),
+    ],
+)
+def test_the_time_is_logged_except_under_systemd(environ: dict[str, str], line: bytes) -> None:
+    code = (
+        "import logging, heliobus.cli; heliobus.cli.set_up_logging(verbose=False);"
+        "log = logging.getLogger('heliobus'); log.debug('no'); log.info('hello')"
+    )
+    bare = {k: v for k, v in os.environ.items() if k not in ("INVOCATION_ID", "JOURNAL_STREAM")}
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**bare, **environ},
+        capture_output=True,
+        check=True,
+    )
+    assert re.fullmatch(line, found.stderr)

@@ -1,0 +1,40 @@
+"""Durations and sizes as people write them."""
+
+import pytest
+
+from heliobus.errors import ConfigError
+from heliobus.quantities import duration_s, size_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("5s", 5), ("4m", 240), ("24h", 86400), ("7d", 604800), ("90", 90), ("2.5", 2.5)),
+        *(("1h30m", 5400), ("1h 30m", 5400), ("500ms", 0.5), ("1 min", 60), ("1.5 h", 5400)),
+    ],
+)
+def test_durations_are_read_in_seconds(text: str, seconds: float) -> None:
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5x", "s", "-5s", "1e3", "5s5", "nan", "s5", "5 5s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a duration such as"):
+        duration_s(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        *(("256 MB", 256_000_000), ("64kB", 64_000), ("1GiB", 2**30), ("1.5 M", 1_500_000)),
+        *(("12", 12), ("12 B", 12)),
+    ],
+)
+def test_sizes_are_read_in_bytes(text: str, size: int) -> None:
+    assert size_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-1", "1 XB", "1 iB", "1 MBB", "1e3"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a size such as"):
+        size_bytes(text)
