@@ -1,4 +1,4 @@
-"""The command `heliobus`: prepares the import path, runs the command line, words what failed.
+"""The command `heliobus`: prepares the import path and runs the command line.
 
 Exit status: 0 done, 1 failed or a bug, 2 wrong usage, 78 the configuration (EX_CONFIG, so that
 systemd can tell that starting again is no use), 130 Ctrl-C.
@@ -8,7 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-_CONFIGURATION = 78
 _INTERRUPTED = 130
 
 
@@ -20,25 +19,16 @@ def main() -> int:
     if app.is_dir():
         sys.path.insert(0, str(app))
     from heliobus.cli import run
-    from heliobus.errors import ConfigError, HeliobusError
+    from heliobus.guard import guarded
 
     try:
-        return run()
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return _CONFIGURATION
-    except HeliobusError as error:
-        sys.stderr.write(f"{error}\n")
+        return guarded(run, lambda text: sys.stderr.write(f"{text}\n"))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough; the flush at exit must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception:
-        import logging
-
-        logging.getLogger("heliobus").exception("a bug in heliobus; please report these lines")
-    return 1
+        return 1
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import fastjsonschema
 
-from heliobus.errors import ConfigError
-from heliobus.sample import RESERVED, Value, Values
+from heliobus.errors import ConfigError, FrameError
+from heliobus.sample import RESERVED, Value, Values, load_object
 
 Schema = Mapping[str, Any]
 _Check = Callable[[Any], object]
@@ -204,6 +204,13 @@ class Contract:
         except fastjsonschema.JsonSchemaValueException:
             return f"{name}: {_worded(self.schema(name), message)}"
         return None
+
+    def parse(self, name: str, payload: bytes) -> dict[str, Any]:
+        """Read and check a message that is a JSON object. Raise FrameError."""
+        body = load_object(payload)
+        if (fault := self.check(name, body)) is not None:
+            raise FrameError(fault)
+        return body
 
     def _kind(self, path: Path) -> Kind:
         source, name = read_schema(path), path.stem

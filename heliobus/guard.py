@@ -12,8 +12,11 @@ EXIT_FAILED = 1
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): starting again is no use
 
 
-def guarded(work: Callable[[], int], say: Callable[[str], None]) -> int:
-    """Run the work of a process and give its exit status; errors are said in their own words."""
+def guarded(work: Callable[[], int], say: Callable[[str], object]) -> int:
+    """Run the work of a process and give its exit status; errors are said in their own words.
+
+    Raise KeyboardInterrupt and BrokenPipeError: they are no failures of ours.
+    """
     try:
         return work()
     except ConfigError as error:
@@ -21,6 +24,8 @@ def guarded(work: Callable[[], int], say: Callable[[str], None]) -> int:
         return EXIT_CONFIG
     except HeliobusError as error:
         say(str(error))
+    except BrokenPipeError:
+        raise
     except Exception:
         log.exception("a bug in heliobus; please report these lines")
     return EXIT_FAILED

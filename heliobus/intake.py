@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from heliobus import messages
 from heliobus.contract import Contract
 from heliobus.cursor import MINUS_INFINITY, Key, Request, Requests, Track
 from heliobus.errors import FrameError
@@ -80,7 +79,7 @@ class Intake:
     def take_history(self, topic: str, site: str, payload: bytes) -> None:
         """Take in a bridge's answer to a request."""
         try:
-            body = messages.parse(self._contract, "history", payload)
+            body = self._contract.parse("history", payload)
             after_ms, to_ms = optional_ms(body["after"]), optional_ms(body["to"])
         except FrameError as error:
             self._reject(topic, str(error), {"payload": payload[:500].decode("utf-8", "replace")})

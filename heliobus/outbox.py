@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from heliobus import messages
 from heliobus import topics as t
 from heliobus.bus import Bus
 from heliobus.clock import Clock
@@ -200,7 +199,7 @@ class Outbox:
     def answer(self, topic: str, payload: bytes) -> None:
         """Answer a sink's request for one batch; a malformed one goes to `rejected`."""
         try:
-            request = messages.parse(self._contract, "replay", payload)
+            request = self._contract.parse("replay", payload)
             after_ms, until_ms = (
                 None if request.get(key) is None else time_ms(request[key])
                 for key in ("after", "until")

@@ -51,6 +51,7 @@ class Polled:
         self.error = ""
         self.cadence_s: dict[str, float] = {}  # of every field published so far
         self.failures = 0
+        self._beat_is_late = False
         self._durations_s: deque[float] = deque(maxlen=200)
         self._carried: dict[str, Values] = {}
         self._due_s: dict[str, float] = {}
@@ -87,7 +88,9 @@ class Polled:
             due_s = self._due_s.setdefault(group.name, now_s)
             fits = now_s + group.wire_s <= beat_s
             waited = now_s - due_s > min(PATIENCE_BEATS * beat.every_s, group.every_s)
-            if due_s <= now_s and (fits or waited):
+            # One that does not fit makes a beat late, so the next one waits for that beat.
+            if due_s <= now_s and (fits or (waited and not self._beat_is_late)):
+                self._beat_is_late = not fits
                 return due_s, group
         return beat_s, beat
 
@@ -110,6 +113,7 @@ class Polled:
             self._carried[group.name] = values
             return None
         self.failures = 0
+        self._beat_is_late = False
         self.error = ""
         merged: Values = {}
         for carried in self._carried.values():
