@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from random import Random
 
 PV_PEAK_W = 5200.0
-BATTERY_WH = 10_240.0
+BATTERY_WH = 15_360.0
 BATTERY_RATED_V = 48.0
 CHARGE_LIMIT_W = 3800.0
 # The grid (or a generator) takes over below the first, and lets go above the second.
@@ -69,7 +69,7 @@ class House:
 
     now_s: float
     seed: int = 1
-    soc: float = 0.62
+    soc: float = 0.58
     pv_w: float = 0.0
     load_w: float = 0.0
     battery_w: float = 0.0
@@ -142,7 +142,7 @@ class House:
             for at, width, peak_w in ((7.5, 1.0, 700.0), (13.0, 1.5, 450.0), (20.0, 2.2, 900.0))
         )
         fridge_w = 140.0 if self.now_s % _FRIDGE_S < _FRIDGE_ON_S else 0.0
-        return 160.0 + habit_w + fridge_w + 120.0 * self._wander("load", _LOAD_S)
+        return 240.0 + habit_w + fridge_w + 120.0 * self._wander("load", _LOAD_S)
 
     def _wander(self, what: str, period_s: float) -> float:
         """Give smooth noise from 0 to 1 that depends on nothing but the time and the seed."""

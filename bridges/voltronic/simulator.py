@@ -92,7 +92,7 @@ class Simulator:
 
     `answered_polls` counts the answers to QPIGS that went out whole, `asked` every command.
     `refused` commands are answered NAK, and positions in `warning_bits` are raised in QPIWS; both
-    may be changed at any time. `faults` is asked for its kind `nak` only.
+    may be changed at any time. `house` is what it measures; `faults` is asked for `nak` only.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Simulator:
         self.warning_bits: set[int] = set()
         self._clock = clock
         self._faults = faults
-        self._house = House(clock(), seed=seed)
+        self.house = House(clock(), seed=seed)
         self._got = b""
         self._last = ""
 
@@ -148,8 +148,8 @@ class Simulator:
         if say is None or name in refused or (self._faults and self._faults.strikes("nak")):
             return self._frame(_NAK)
         self._last = command
-        self._house.live_until(self._clock())
-        return self._frame(say(self.variant, self._house, self))
+        self.house.live_until(self._clock())
+        return self._frame(say(self.variant, self.house, self))
 
     def _frame(self, payload: str) -> bytes:
         return answer(payload, self.variant.end)
