@@ -17,17 +17,28 @@ class Faults:
         self._monotonic = monotonic
         self._open: dict[str, tuple[str, float]] = {}
 
-    def report(self, key: str, text: str, level: int = logging.WARNING) -> None:
-        """Log the fault when it is new, reads otherwise than before, or an hour has passed."""
+    def report(self, key: str, text: str, *, alike: bool = False) -> None:
+        """Log the fault when it is new, reads otherwise than before, or an hour has passed.
+
+        `alike`: a new text (other bytes on the wire) does not make it another fault.
+        """
         now_s = self._monotonic()
         known = self._open.get(key)
-        if known is None or known[0] != text or now_s - known[1] >= REPEAT_S:
+        if known is None or (known[0] != text and not alike) or now_s - known[1] >= REPEAT_S:
             self._open[key] = (text, now_s)
-            self._log.log(level, "%s", text)
+            self._log.warning("%s", text)
 
     def over(self, key: str, text: str) -> None:
         """Log that the fault has ended, if there was one."""
         if self._open.pop(key, None) is not None:
+            self._log.info("%s", text)
+
+    def over_all(self, prefix: str, text: str) -> None:
+        """Log once that all faults whose key begins so have ended, if there were any."""
+        ended = [key for key in self._open if key.startswith(prefix)]
+        for key in ended:
+            del self._open[key]
+        if ended:
             self._log.info("%s", text)
 
     def texts(self) -> list[str]:

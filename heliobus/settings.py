@@ -75,10 +75,14 @@ class BridgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """One sink component. `options` are the sink's own keys, checked by its config.json."""
+    """One sink component. `options` are the sink's own keys, checked by its config.json.
+
+    `backfill_s`: how much of the past to ask the bridges for at first; None: all there is.
+    """
 
     name: str
     type: str
+    backfill_s: float | None = 86400.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
