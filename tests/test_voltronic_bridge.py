@@ -337,6 +337,8 @@ def test_another_protocol_that_answers_qpigs_is_found_by_its_identity() -> None:
             bridge.poll(wire, group)
     wire.respond = _instead()
     assert bridge.poll(wire, "status")
+    bridge.poll(wire, "identity")
+    assert bridge.identity.model == "MAX-8000"
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [("1500ms", 1.5), (2, 2.0), (0.5, 0.5)])

@@ -45,7 +45,8 @@ _IDENTITY = ("QPI", "QID", "QSID", "QVFW", "QVFW2", "QMN", "QGMN")
 
 # A command that has never answered counts as unknown to the inverter after so many tries. A
 # single NAK may also mean that noise damaged the request.
-_TRIES = {Nak: 2, Echo: 2, Silence: 3}
+_REFUSALS = 2
+_SILENCES = 3
 _DATE = re.compile(r"\d{4,}\Z")
 # What QPIGS says elsewhere on a Revo, and what is computed from it.
 _NOT_ON_REVO = ("battery_discharge_a", "battery_a", "battery_w")
@@ -202,7 +203,8 @@ class Voltronic:
             if name in self._answered:
                 raise
             self._refused[name] += 1
-            if self._refused[name] >= _TRIES[type(error)]:
+            enough = _SILENCES if isinstance(error, Silence) else _REFUSALS
+            if self._refused[name] >= enough:
                 self._unknown.add(name)
             if isinstance(error, Silence):
                 raise
@@ -258,6 +260,7 @@ class Voltronic:
             except FrameError:
                 continue
             self._judge(who)
+            self._who |= who
             return
         raise FrameError("it answers neither QPI nor ^P005PI; see which protocols the README names")
 
