@@ -261,10 +261,11 @@ class Archive:
 
         def type_of(column: str) -> Any:
             known = self._contract.field(kind, column)
-            # MariaDB shows its BOOLEAN as a TINYINT.
-            is_boolean = column == "simulated" or (known is not None and known.type == "boolean")
-            boolean = sa.Boolean() if is_boolean else columns[column]
-            return {"time": TimeMs(), _OTHER: JSON}.get(column, boolean)
+            if column == "simulated" or (known is not None and known.type == "boolean"):
+                return sa.Boolean()  # MariaDB shows it as a TINYINT
+            if isinstance(columns[column], sa.Float):
+                return sa.Double()  # MariaDB's would come as a Decimal
+            return {"time": TimeMs(), _OTHER: JSON}.get(column, columns[column])
 
         return sa.Table(name, sa.MetaData(), *(sa.Column(c, type_of(c)) for c in columns))
 

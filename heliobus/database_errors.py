@@ -12,10 +12,11 @@ from pathlib import Path
 from heliobus.database import Place, sa
 from heliobus.errors import ConfigError, HeliobusError, SinkError
 
-__all__ = ["ROW_FAULTS", "reason", "told"]
+__all__ = ["is_row_fault", "reason", "told"]
 
-# The database understood and refused the values, not the connection: one row costs itself.
-ROW_FAULTS = (sa.exc.DataError, sa.exc.IntegrityError)
+# MariaDB's and MySQL's words for a failed CHECK, and for text that the column cannot hold:
+# PyMySQL counts them among the operational errors.
+_ROW_CODES = frozenset({4025, 3819, 1366})
 
 # (words in SQLite's message, what is raised, what is said); the first match counts.
 _SQLITE: Sequence[tuple[str, type[HeliobusError], str]] = (
@@ -48,6 +49,13 @@ def told(place: Place) -> Iterator[None]:
         raise kind(f"{place}: {text}") from error
     except (sa.exc.SQLAlchemyError, OSError) as error:
         raise SinkError(f"{place}: {_line(error)}") from error
+
+
+def is_row_fault(error: sa.exc.DBAPIError) -> bool:
+    """Tell whether the database refused the values and nothing else: a row costs itself only."""
+    if isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
+        return True
+    return error.orig is not None and error.orig.args[:1] != () and error.orig.args[0] in _ROW_CODES
 
 
 def reason(error: sa.exc.StatementError, place: Place) -> str:

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +16,16 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from heliobus import contract
+from heliobus import config, contract
 from heliobus.archive import Archive
 from heliobus.database import locate
 from heliobus.errors import ConfigError, SinkError
-from heliobus.sample import Value, Values
+from heliobus.sample import Value, Values, time_text
 from sinks.sql import Sql
 from tests.databases import BEGIN_MS, DATABASES, KEY, fresh, sample, sink, stored
+from tests.helpers import ROOT
+
+FOLDER = ROOT / "sinks" / "sql"
 
 
 @pytest.fixture(params=DATABASES)
@@ -123,8 +128,6 @@ def test_every_field_of_the_contract_has_its_column(
 def test_a_table_of_an_older_contract_is_widened(
     url: str, tmp_path: Path, query: Callable[[str], list[Any]]
 ) -> None:
-    query("CREATE TABLE battery (device_id BIGINT, time VARCHAR(30), other VARCHAR(30))")
-    query("DROP TABLE battery")
     old = sink(url, tmp_path)
     old.open()
     old.write([sample(1, kind="battery", values={"battery_v": 52.1})], {})
@@ -235,8 +238,10 @@ def test_a_foreign_table_of_the_same_name_is_refused_in_words(
     url: str, tmp_path: Path, query: Callable[[str], list[Any]]
 ) -> None:
     query("CREATE TABLE site (name VARCHAR(10))")
+    sql = sink(url, tmp_path)
     with pytest.raises(ConfigError, match="the table site was not made by heliobus"):
-        sink(url, tmp_path).open()
+        sql.open()
+    sql.close()
 
 
 def test_a_column_dropped_while_running_is_made_again(
@@ -405,4 +410,26 @@ def test_a_large_backlog_is_removed_bit_by_bit_while_writing(url: str, tmp_path:
         sql.write([sample(10_000)], {})
         left.append(len(stored(url, tmp_path)))
     assert left == [1300, 801, 301, 1]
+    sql.close()
+
+
+# ---------------------------------------------------------------- what the folder says
+
+
+def test_the_sample_configuration_is_complete_and_valid() -> None:
+    loaded = config.load(FOLDER / "sample.yaml")
+    own = loaded.sinks["archive"]
+    assert own.options == {"url": "sqlite:///history.db", "keep": 730 * 86400.0}
+    Sql(own, loaded.folder)
+
+
+def test_the_query_in_the_readme_runs(tmp_path: Path) -> None:
+    file = tmp_path / "history.db"
+    sql = sink(f"sqlite:///{file}", tmp_path)
+    now_ms = round(time.time() * 1000)
+    one = sample(device="bank", kind="battery", values={"soc_percent": 80.0, "battery_v": 52.0})
+    sql.write([replace(one, time_ms=now_ms)], {})
+    (query,) = re.findall(r"```sql\n(-- .*?)```", (FOLDER / "README.md").read_text(), re.DOTALL)
+    ((hour, *values),) = sqlite3.connect(file).execute(query)
+    assert (hour, values) == (time_text(now_ms)[:13], [80.0, None, 52.0])
     sql.close()

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from heliobus.cursor import Key
 from heliobus.database import FIRST_MS, Place, sa
-from heliobus.database_errors import ROW_FAULTS, reason
+from heliobus.database_errors import is_row_fault, reason
 from heliobus.errors import FrameError
 from heliobus.sample import LAST_MS, Sample
 from heliobus.sink import Written
@@ -180,7 +180,9 @@ def _upsert(
     try:
         with connection.begin_nested():
             connection.execute(statement, [row for row, _ in entries])
-    except ROW_FAULTS as error:
+    except sa.exc.DBAPIError as error:
+        if not is_row_fault(error):
+            raise
         if len(entries) == 1:
             return [(entries[0], reason(error, place))]
         half = len(entries) // 2
