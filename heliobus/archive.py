@@ -236,7 +236,7 @@ class Archive:
         )
 
     def _value(self, table: sa.Table, field: str, row: Any) -> Value | None:
-        raw: Value | None = row._mapping.get(field)
+        raw: Value | None = row._mapping.get(field)  # noqa: SLF001  (its documented name)
         known = self._contract.field(_KIND_OF_TABLE.get(table.name, table.name), field)
         if known is not None and known.type == "array" and isinstance(raw, str):
             members: list[str] = json.loads(raw)
@@ -291,7 +291,7 @@ def open_archive(settings: Settings) -> Archive:
 
 
 def history_command(
-    settings: Settings, device: str, field: str, since_s: float, csv: bool, out: TextIO
+    settings: Settings, device: str, field: str, *, since_s: float, csv: bool, out: TextIO
 ) -> int:
     """Print what a field of a device was. Give 0, or 1 when there is nothing to print.
 
@@ -309,7 +309,7 @@ def history_command(
         if csv:
             history.write_csv(archive.column(found, field), archive.points(found, field, span), out)
         else:
-            _print_table(archive, found, archive.column(found, field), first, out)
+            _print_table(archive, found, archive.column(found, field), first=first, out=out)
         return 0
     finally:
         archive.close()
@@ -339,7 +339,7 @@ def _why_nothing(archive: Archive, device: Device, field: str) -> str:
 
 
 def _print_table(
-    archive: Archive, device: Device, column: Column, first: Point, out: TextIO
+    archive: Archive, device: Device, column: Column, *, first: Point, out: TextIO
 ) -> None:
     since = Span(first.time_ms)
     points = archive.points(device, column.field, since)

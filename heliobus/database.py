@@ -70,7 +70,7 @@ class TimeMs(TypeDecorator[int]):
         moment = _EPOCH + value * _ONE_MS
         return moment if DIALECTS[dialect.name].zoned else moment.replace(tzinfo=None)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> int | None:
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
         """Turn what the driver gives into milliseconds."""
         if value is None:
             return None

@@ -45,8 +45,8 @@ def told(place: Place) -> Iterator[None]:
     try:
         yield
     except sa.exc.StatementError as error:
-        kind, text = _verdict(error, place)
-        raise kind(f"{place}: {text}") from error
+        kind, text = _verdict(error, place.file)
+        raise kind(f"{place}: {_without_password(text, place)}") from error
     except (sa.exc.SQLAlchemyError, OSError) as error:
         raise SinkError(f"{place}: {_line(error)}") from error
 
@@ -58,24 +58,27 @@ def is_row_fault(error: sa.exc.DBAPIError) -> bool:
     return error.orig is not None and error.orig.args[:1] != () and error.orig.args[0] in _ROW_CODES
 
 
-def reason(error: sa.exc.StatementError, place: Place) -> str:
-    """Word why the database refused a row, without its password."""
-    text = _line(error.orig or error)
-    password = place.url.password
-    return text.replace(str(password), "***") if password else text
+def reason(error: sa.exc.StatementError) -> str:
+    """Give the database's own words in one line."""
+    return _line(error.orig or error)
 
 
-def _verdict(error: sa.exc.StatementError, place: Place) -> tuple[type[HeliobusError], str]:
-    said = reason(error, place)
-    if place.file is None:
+def _verdict(error: sa.exc.StatementError, file: Path | None) -> tuple[type[HeliobusError], str]:
+    said = reason(error)
+    if file is None:
         return SinkError, said
     lowered = said.lower()
     if any(words in lowered for words in _CLOSED):
-        return _closed(place.file, said)
+        return _closed(file, said)
     for words, kind, text in _SQLITE:
         if words in lowered:
-            return kind, text.replace("{holder}", _holder(place.file))
+            return kind, text.replace("{holder}", _holder(file))
     return SinkError, said
+
+
+def _without_password(text: str, place: Place) -> str:
+    password = place.url.password
+    return text.replace(str(password), "***") if password else text
 
 
 def _closed(file: Path, said: str) -> tuple[type[HeliobusError], str]:

@@ -52,8 +52,8 @@ class Sql:
         with self._told():
             engine, tables = self._ready(samples)
             with engine.begin() as connection:
-                written = store(connection, self._place, tables, samples)
-                store_cursors(connection, self._place, cursors)
+                written = store(connection, tables, samples)
+                store_cursors(connection, cursors)
                 if self._expired_ms is not None:
                     self._prune_some(connection, tables)
         return written
@@ -105,7 +105,7 @@ class Sql:
             if not refuses_columns(error):
                 raise
             names = ", ".join(f"{table}.{name}" for table in missing for name in missing[table])
-            why = reason(error, self._place)
+            why = reason(error)
             _log.warning("%s: %s; kept in `other`: %.300s", self._place, why, names)
             there.give_up(missing)
             return there

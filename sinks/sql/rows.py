@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from heliobus.cursor import Key
-from heliobus.database import FIRST_MS, Place, sa
+from heliobus.database import DIALECTS, FIRST_MS, sa
 from heliobus.database_errors import is_row_fault, reason
 from heliobus.errors import FrameError
 from heliobus.sample import LAST_MS, Sample
@@ -19,9 +19,7 @@ _Entry: TypeAlias = tuple[dict[str, Any], Sample]
 _Rejected: TypeAlias = list[tuple[Sample, str]]
 
 
-def store(
-    connection: sa.Connection, place: Place, tables: Tables, samples: Sequence[Sample]
-) -> Written:
+def store(connection: sa.Connection, tables: Tables, samples: Sequence[Sample]) -> Written:
     """Upsert samples. Each is counted once: stored anew, rewritten, or rejected."""
     rejected: _Rejected = []
     batches: dict[str, dict[tuple[int, int], _Entry]] = {}
@@ -38,11 +36,13 @@ def store(
         batches.setdefault(kind_table.table.name, {})[device_id, sample.time_ms] = entry
     stored = 0
     for name, batch in batches.items():
-        stored += _store_batch(connection, place, tables.kinds[name], batch, rejected)
+        new, refused = _store_batch(connection, tables.kinds[name], batch)
+        stored += new
+        rejected += refused
     return Written(stored, len(samples) - len(rejected) - stored, rejected)
 
 
-def store_cursors(connection: sa.Connection, place: Place, cursors: Mapping[Key, int]) -> None:
+def store_cursors(connection: sa.Connection, cursors: Mapping[Key, int]) -> None:
     """Set the cursors, also backwards: a new chain may begin before the old one ended."""
     found = [
         {"site": site, "bridge": bridge, "device": device, "cursor_ms": cursor_ms}
@@ -50,7 +50,8 @@ def store_cursors(connection: sa.Connection, place: Place, cursors: Mapping[Key,
         if _fits(site, bridge, device)
     ]
     if found:
-        connection.execute(place.dialect.upsert(CURSORS, _KEY, (*_KEY, "cursor_ms")), found)
+        upsert = DIALECTS[connection.dialect.name].upsert
+        connection.execute(upsert(CURSORS, _KEY, (*_KEY, "cursor_ms")), found)
 
 
 def store_info(connection: sa.Connection, key: Key, info: Mapping[str, Any]) -> None:
@@ -120,17 +121,17 @@ def _note_seen(
     changed = []
     for key, (first, last, kind) in seen.items():
         row = known[key]
-        first = first if row.first_seen is None else min(first, row.first_seen)
-        last = last if row.last_seen is None else max(last, row.last_seen)
-        if (first, last) != (row.first_seen, row.last_seen):
-            changed.append({"at": row.id, "first": first, "last": last, "named": kind})
+        since = first if row.first_seen is None else min(first, row.first_seen)
+        until = last if row.last_seen is None else max(last, row.last_seen)
+        if (since, until) != (row.first_seen, row.last_seen):
+            changed.append({"at": row.id, "since": since, "until": until, "named": kind})
     if changed:
         update = (
             DEVICES.update()
             .where(DEVICES.c.id == sa.bindparam("at"))
             .values(
-                first_seen=sa.bindparam("first"),
-                last_seen=sa.bindparam("last"),
+                first_seen=sa.bindparam("since"),
+                last_seen=sa.bindparam("until"),
                 # What `info` said stays; before it came, the samples know best.
                 kind=sa.func.coalesce(DEVICES.c.kind, sa.bindparam("named")),
             )
@@ -139,21 +140,15 @@ def _note_seen(
 
 
 def _store_batch(
-    connection: sa.Connection,
-    place: Place,
-    kind_table: KindTable,
-    batch: Mapping[tuple[int, int], _Entry],
-    rejected: _Rejected,
-) -> int:
-    """Upsert the rows of one table; give how many did not exist before."""
-    table = kind_table.table
-    there = _existing(connection, table, batch)
+    connection: sa.Connection, kind_table: KindTable, batch: Mapping[tuple[int, int], _Entry]
+) -> tuple[int, _Rejected]:
+    """Upsert the rows of one table; give how many did not exist before, and the refused."""
+    there = _existing(connection, kind_table.table, batch)
     statement, rows = kind_table.prepared([row for row, _ in batch.values()])
     entries = list(zip(rows, (sample for _, sample in batch.values()), strict=True))
-    refused = _upsert(connection, place, statement, entries)
-    rejected.extend((sample, why) for (_, sample), why in refused)
+    refused = _upsert(connection, statement, entries)
     lost = {(row["device_id"], row["time"]) for (row, _), _ in refused}
-    return len(batch.keys() - there - lost)
+    return len(batch.keys() - there - lost), [(sample, why) for (_, sample), why in refused]
 
 
 def _existing(
@@ -174,7 +169,7 @@ def _existing(
 
 
 def _upsert(
-    connection: sa.Connection, place: Place, statement: sa.Insert, entries: Sequence[_Entry]
+    connection: sa.Connection, statement: sa.Insert, entries: Sequence[_Entry]
 ) -> list[tuple[_Entry, str]]:
     """Store all entries; halve where the database refuses, until the bad ones stand alone."""
     try:
@@ -184,10 +179,10 @@ def _upsert(
         if not is_row_fault(error):
             raise
         if len(entries) == 1:
-            return [(entries[0], reason(error, place))]
+            return [(entries[0], reason(error))]
         half = len(entries) // 2
         return [
-            *_upsert(connection, place, statement, entries[:half]),
-            *_upsert(connection, place, statement, entries[half:]),
+            *_upsert(connection, statement, entries[:half]),
+            *_upsert(connection, statement, entries[half:]),
         ]
     return []
