@@ -117,10 +117,11 @@ class Component:
         finally:
             notify("STOPPING=1")
             self.finish()
-            self.outbox.close()
-            self.bus.publish(self._status_topic, dumps({"state": "offline"}), retain=True)
+            self.outbox.flush()
+            self.publish_status("offline")
             self.bus.drain(DRAIN_S)
             self.bus.stop(DRAIN_S)
+            self.outbox.close()
 
     def _receive(self, message: Message) -> None:
         if self._inbox.qsize() < INBOX_MESSAGES:
@@ -148,12 +149,12 @@ class Component:
         else:
             self.take(item)
 
-    def publish_status(self) -> None:
+    def publish_status(self, state: str = "online") -> None:
         """Publish how we are, retained."""
         self._status_s = time.monotonic()
         uptime_s = time.monotonic() - self._started_s
         status = {
-            "state": "online",
+            "state": state,
             "role": self.role,
             "type": self._type_name,
             "version": heliobus.__version__,

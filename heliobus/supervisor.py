@@ -58,6 +58,12 @@ class Supervisor:
 
         `tend` is called about once a second. Return 0, or 78 where all were given up.
         """
+        self.keep_running(until=until, tend=tend)
+        self.stop(*self.children)
+        return EXIT_STOPPED if self._some_left() else EXIT_CONFIG
+
+    def keep_running(self, *, until: Callable[[], bool], tend: Callable[[], None]) -> None:
+        """Do what `run` does, but leave the children to be stopped by the caller."""
         self._catch_signals()
         notify = Notify()
         notify("READY=1")
@@ -68,8 +74,7 @@ class Supervisor:
             tend()
             notify("WATCHDOG=1")
         notify("STOPPING=1")
-        self.stop(*self.children)
-        return EXIT_STOPPED if self._some_left() else EXIT_CONFIG
+        self._stopping = True
 
     def _catch_signals(self) -> None:
         def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
@@ -107,6 +112,8 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             die_with(parent)
+            # Ctrl-C goes to the whole group of a terminal; the parent stops us, in order.
+            os.setpgid(0, 0)
             status = guarded(lambda: self._work(name), lambda text: log.error("%s", text))
         finally:
             sys.stdout.flush()

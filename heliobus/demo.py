@@ -1,0 +1,238 @@
+"""The command `demo`: a simulated house on byte-level wires, with everything else real.
+
+    house    the simulated devices, each at the far end of a serial line
+    axpert   the bridge on that line           archive  the sink into SQLite
+    screen   what a person sees; it also counts, independently, what is on the bus
+
+At the end three counts that know nothing of each other are compared: polls that the simulator
+answered whole, samples on the bus, and the rows of the database against the journal.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from broker import listeners
+from heliobus import components, contract, tally, watch
+from heliobus.bus import Message
+from heliobus.errors import FrameError
+from heliobus.guard import EXIT_FAILED, EXIT_STOPPED
+from heliobus.own_broker import OwnBroker
+from heliobus.process import run_component
+from heliobus.sample import load_object
+from heliobus.settings import (
+    BridgeSettings,
+    BrokerSettings,
+    BrokerStart,
+    ClockSettings,
+    DeviceSettings,
+    Settings,
+    SinkSettings,
+)
+from heliobus.simulation import serve_pty
+from heliobus.supervisor import Supervisor
+from heliobus.topics import Topics
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 2.0
+BAUD = 2400
+DRAIN_S = 10.0
+USUAL_PORT = 1883
+# In the demo a day takes twelve minutes, and it begins in the morning.
+FASTER = 120.0
+_MORNING_S = 9 * 3600.0
+_DAY_S = 86400.0
+
+
+def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
+    """Run the house until a signal or for some seconds. Return 1 if anything was lost."""
+    folder = data.absolute() if data else Path(tempfile.mkdtemp(prefix="heliobus-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Demo(folder, port or _free_port()).run(seconds)
+    finally:
+        if data is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    """Give the usual port, or some other where a broker listens there already."""
+    host = BrokerSettings().host
+    if not listeners.taken(host, USUAL_PORT):
+        return USUAL_PORT
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def installation(folder: Path, port: int) -> Settings:
+    """Give the settings of the demo's installation."""
+    inverter = DeviceSettings(
+        name="inverter",
+        every_s=EVERY_S,
+        link=f"serial://{folder}/inverter?baud={BAUD}",
+        options={"layout": "pi30"},
+    )
+    return Settings(
+        site="demo",
+        folder=folder,
+        data=folder,
+        broker=BrokerSettings(port=port, start=BrokerStart.AUTO),
+        clock=ClockSettings(trust=True),
+        bridges={"axpert": BridgeSettings("axpert", "voltronic", (inverter,))},
+        sinks={"archive": SinkSettings("archive", "sql", options={"url": "sqlite:///history.db"})},
+    )
+
+
+class Demo:
+    """The processes of the demo and what they leave to be counted."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder = folder
+        self._settings = installation(folder, port)
+        self._house_note = folder / "house.json"
+        self._screen_note = folder / "screen.json"
+        self._log_path = folder / "demo.log"
+        self._contract = contract.load()
+        self._head = ""
+
+    def run(self, seconds: float | None) -> int:
+        """Start everything, keep it running, end it in order, and count."""
+        started_ms = round(time.time() * 1000)
+        for path in (self._house_note, self._screen_note):
+            path.unlink(missing_ok=True)
+        broker = OwnBroker(self._settings.broker, self._folder / "broker")
+        broker.start()
+        self._settings = replace(self._settings, broker=broker.settings)
+        self._head = self._describe(broker.name)
+        end_s = time.monotonic() + seconds if seconds else float("inf")
+        supervisor = Supervisor(("house", "screen", "archive", "axpert"), self._work)
+        with _log_to(self._log_path):
+            supervisor.keep_running(until=lambda: time.monotonic() >= end_s, tend=broker.tend)
+            supervisor.stop("axpert")
+            self._drain(started_ms)
+            for name in ("archive", "screen", "house"):
+                supervisor.stop(name)
+            broker.stop()
+        return self._count(started_ms)
+
+    def _describe(self, broker: str) -> str:
+        host, port = self._settings.broker.host, self._settings.broker.port
+        return (
+            "A simulated house: nothing is connected to this computer. Ctrl-C ends it.\n"
+            f"inverter  an Axpert MAX on a {BAUD}-baud line;"
+            f" its day takes {_DAY_S / FASTER / 60:.0f} minutes\n"
+            f"broker    {broker} on {host}:{port}; see all with\n"
+            f"          mosquitto_sub -p {port} -v -t 'heliobus/#'\n"
+            f"archive   {self._folder}/history.db; log {self._log_path}\n\n"
+        )
+
+    # ------------------------------------------------------------------ the processes
+
+    def _work(self, name: str) -> int:
+        if name == "house":
+            return self._house()
+        if name == "screen":
+            return self._screen()
+        return run_component(self._settings, name, self._contract)
+
+    def _house(self) -> int:
+        """Be the devices until SIGTERM; leave how many polls were answered whole."""
+        stop = _stop_on_signal()
+        began_s = time.monotonic()
+        today_s = time.time() // _DAY_S * _DAY_S + _MORNING_S
+        inverter = components.simulator("voltronic")(
+            clock=lambda: today_s + FASTER * (time.monotonic() - began_s)
+        )
+        with serve_pty(inverter, baud=BAUD, link_path=self._folder / "inverter"):
+            stop.wait()
+        tally.note(self._house_note, measured=inverter.answered_polls)
+        return EXIT_STOPPED
+
+    def _screen(self) -> int:
+        """Show the bus until SIGTERM; leave how many samples were on it."""
+        stop = _stop_on_signal()
+        counter = _Counter(Topics(self._settings.site))
+        watch.show(self._settings, "", stop, head=self._head, seen=counter.take)
+        tally.note(self._screen_note, published=len(counter.seen), rewritten=counter.rewritten)
+        return EXIT_STOPPED
+
+    # ------------------------------------------------------------------ the end
+
+    def _drain(self, started_ms: int) -> None:
+        """Wait until the archive has what the bridge has journaled."""
+        wanted = set(tally.journaled(self._settings, "axpert", started_ms))
+        end_s = time.monotonic() + DRAIN_S
+        while time.monotonic() < end_s and not wanted <= set(self._stored(started_ms)):
+            time.sleep(0.1)
+
+    def _stored(self, started_ms: int) -> list[tally.Row]:
+        return tally.stored(self._folder / "history.db", self._contract, started_ms)
+
+    def _count(self, started_ms: int) -> int:
+        result = tally.compare(
+            measured=tally.noted(self._house_note, "measured"),
+            published=tally.noted(self._screen_note, "published"),
+            rewritten=tally.noted(self._screen_note, "rewritten"),
+            journaled=tally.journaled(self._settings, "axpert", started_ms),
+            stored=self._stored(started_ms),
+        )
+        sys.stdout.write(f"{result}\n")
+        return EXIT_STOPPED if result.good else EXIT_FAILED
+
+
+class _Counter:
+    """Count the samples on the bus, and what the archive says it has written twice."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self.seen: set[tuple[str, object]] = set()
+        self.rewritten = 0
+
+    def take(self, message: Message) -> None:
+        """Take in one message."""
+        address = self._topics.parse(message.topic)
+        if address is None or not message.payload:
+            return
+        try:
+            if address.leaf == "state" and address.device is not None:
+                self.seen.add((address.device, load_object(message.payload).get("time")))
+            elif address.leaf == "status" and address.component == "archive":
+                self.rewritten = load_object(message.payload).get("rewritten", self.rewritten)
+        except FrameError:
+            log.warning("%s: not JSON", message.topic)
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    return stop
+
+
+class _log_to:  # noqa: N801 - read as a verb
+    """Send what this process and its children say to a file: the screen is for the table."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = -1
+
+    def __enter__(self) -> None:
+        sys.stderr.flush()
+        self._kept = os.dup(sys.stderr.fileno())
+        with self._path.open("a") as file:
+            os.dup2(file.fileno(), sys.stderr.fileno())
+
+    def __exit__(self, *_: object) -> None:
+        sys.stderr.flush()
+        os.dup2(self._kept, sys.stderr.fileno())
+        os.close(self._kept)
