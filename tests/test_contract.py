@@ -571,3 +571,13 @@ def test_a_running_component_does_not_load_the_slow_validator() -> None:
         "assert 'jsonschema' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("path", sorted(contract.schemas_folder().rglob("*.json")), ids=lambda p: p.name)
+def test_no_schema_says_the_same_key_twice(path: Path) -> None:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        keys = [key for key, _ in pairs]
+        assert len(keys) == len(set(keys)), [key for key in keys if keys.count(key) > 1]
+        return dict(pairs)
+
+    json.loads(path.read_text(), object_pairs_hook=once)
