@@ -47,6 +47,7 @@ class Clock:
         self._started_s = monotonic()
         self._anchor_s = wall() - monotonic()
         self.synced = False
+        self.fault: str | None = None
         self.refresh()
 
     @property
@@ -54,17 +55,32 @@ class Clock:
         """Say whether samples may be stamped now, or must wait for a better clock."""
         return self.synced or self._monotonic() - self._started_s >= self._settings.wait_s
 
-    @property
-    def known_good(self) -> bool:
-        """Say whether what is older than some age may be thrown away by this clock."""
-        return self.synced
-
     def refresh(self) -> None:
         """Look at the wall clock again and follow it as far as it can be believed."""
         self.synced = self._settings.trust or self._kernel_synced()
         step_s = self._wall() - self._monotonic() - self._anchor_s
-        if self.synced or not self.ready or 0 < step_s <= LARGEST_UNSYNCED_STEP_S:
+        believed = self.synced or not self.ready or 0 < step_s <= LARGEST_UNSYNCED_STEP_S
+        if believed:
             self._anchor_s += step_s
+        self.fault = self._word_fault(None if believed else step_s)
+
+    def _word_fault(self, disbelieved_s: float | None) -> str | None:
+        if self.synced:
+            return None
+        if not self.ready:
+            return (
+                f"the clock is not synchronised; samples wait for it, at most "
+                f"{self._settings.wait_s:g} s. Connect a time source, or set 'clock: trust'"
+            )
+        if disbelieved_s is not None and abs(disbelieved_s) > LARGEST_UNSYNCED_STEP_S:
+            return (
+                f"the clock has leapt by {disbelieved_s / 60:.0f} min without being synchronised; "
+                "not followed. Connect a time source, or set 'clock: trust'"
+            )
+        return (
+            "the clock is not synchronised; samples are stamped with it all the same. "
+            "Connect a time source, or set 'clock: trust'"
+        )
 
     def monotonic(self) -> float:
         """Give the seconds that `stamp` takes."""

@@ -155,6 +155,10 @@ class Outbox:
         """Do what is due: send what was held, settle the journal."""
         with self._lock:
             self._release()
+        if self._clock.fault:
+            self._faults.report("clock", self._clock.fault)
+        else:
+            self._faults.over("clock", "the clock is synchronised")
         now_s = time.monotonic()
         if now_s - self._flushed_s >= self._settings.flush_s:
             self._flushed_s = now_s
