@@ -160,7 +160,11 @@ class Intake:
     # ------------------------------------------------------------------ storing and asking
 
     def load(self, cursors: Mapping[Key, int]) -> None:
-        """Take the stored cursors, once the destination is open (again)."""
+        """Take the stored cursors, once the destination is open (again).
+
+        What was taken in before them was judged without them; it will be asked for.
+        """
+        self.drop()
         for key, cursor_ms in cursors.items():
             known = self._tracks.get(key)
             if known is None or known.cursor_ms != cursor_ms:
