@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -47,11 +49,16 @@ def require_program(name: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """Give a TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Give a TCP port of loopback that nobody listens on, also while its server is restarted.
+
+    From 32768 on the kernel gives ports to clients: one that tries again and again to reach a
+    server that is down can be given the server's own port, and is connected to itself.
+    """
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = random.randrange(16384, 32768)
+            probe.bind((HOST, port))
+            return port
 
 
 def vectors_folder() -> Path | None:
