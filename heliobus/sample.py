@@ -6,6 +6,7 @@ comparing, storing and sending never round.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,9 +22,12 @@ RESERVED = frozenset(
     {"time", "prev", "kind", "bridge", "site", "device", "contract", "quality", "simulated"}
 )
 _ENVELOPE = ("time", "prev", "kind", "bridge")
+# What may stand in a topic: a sink asks the component of this name.
+_NAME = re.compile(r"[a-z0-9_]+\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
-# 9999-12-31: the last day that datetime and every database know.
+# 0001-01-01 and 9999-12-31: the first and the last day that datetime knows.
+_FIRST_MS = -62135596800000
 LAST_MS = 253402300799999
 
 
@@ -43,7 +47,10 @@ def time_ms(text: object) -> int:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise FrameError(f"time: found {text!r:.60}, expected it like 2026-11-21T10:15:30.123Z")
-    return (moment - _EPOCH) // _ONE_MS
+    found_ms = (moment - _EPOCH) // _ONE_MS
+    if not _FIRST_MS <= found_ms <= LAST_MS:  # the zone can lead out of the years 1 to 9999
+        raise FrameError(f"time: found {text!r:.60}, expected a year from 1 to 9999")
+    return found_ms
 
 
 def loads(payload: bytes | str) -> Any:
@@ -114,7 +121,7 @@ def parse_sample(site: str, device: str, payload: bytes | str | Mapping[str, Any
     kind, bridge = body.get("kind"), body.get("bridge")
     if not isinstance(kind, str) or not kind:
         raise FrameError(f"kind: found {kind!r:.60}, expected the name of a kind such as battery")
-    if not isinstance(bridge, str | None):
+    if not isinstance(bridge, str | None) or (bridge is not None and not _NAME.match(bridge)):
         raise FrameError(f"bridge: found {bridge!r:.60}, expected the name of a component")
     prev = body.get("prev")
     marks = {k: v for k, v in body.items() if k in RESERVED and k not in _ENVELOPE}
