@@ -34,8 +34,8 @@ class Track:
     astray: bool = False
 
     def has(self, time_ms: int) -> bool:
-        """Say whether the sample of this time is stored already."""
-        return time_ms == self.cursor_ms or any(a < time_ms <= b for a, b in self.islands)
+        """Say whether a live sample of this time has come before."""
+        return time_ms == self.cursor_ms or any(time_ms == end for _, end in self.islands)
 
     def take_state(self, prev_ms: int | None, time_ms: int) -> "Track":
         """Take in the interval of a live sample."""
@@ -48,11 +48,15 @@ class Track:
 
     def take_batch(self, after_ms: int, to_ms: int, *, empty: bool, restart: bool) -> "Track":
         """Take in the interval of an answer from the journal."""
-        if restart:
-            return Track(cursor_ms=to_ms, newest_ms=to_ms)
-        if empty and after_ms <= self.cursor_ms:
+        if restart:  # and there may be more: asked until nothing follows
+            return Track(cursor_ms=to_ms, newest_ms=to_ms, astray=True)
+        if empty and after_ms == self.cursor_ms:
             cursor_ms = max(self.cursor_ms, to_ms)
             return Track(cursor_ms=cursor_ms, newest_ms=cursor_ms)
+        if empty and after_ms < self.cursor_ms:  # live samples were faster: what they say, stays
+            return replace(self, astray=False)
+        if to_ms <= self.cursor_ms:
+            return self
         return self._complete(after_ms, to_ms)
 
     def take_head(self, last_ms: int) -> "Track":
@@ -62,21 +66,27 @@ class Track:
         return replace(self, newest_ms=max(self.newest_ms, last_ms))
 
     def _complete(self, after_ms: int, to_ms: int) -> "Track":
-        """Add an interval: to the cursor where it touches it, else as an island."""
-        islands: list[tuple[int, int]] = []
-        for a, b in sorted((*self.islands, (after_ms, to_ms))):
-            if islands and a <= islands[-1][1]:
-                islands[-1] = (islands[-1][0], max(b, islands[-1][1]))
-            else:
-                islands.append((a, b))
+        """Add an interval: to the cursor where it goes on from it, else as an island.
+
+        One that begins before the cursor is of another chain, as after a clock set back: what
+        lies before it is unknown, so the track is astray until its bridge has no more to send.
+        """
+        ends = dict(sorted({*self.islands, (after_ms, to_ms)}))
         cursor_ms = self.cursor_ms
-        while islands and islands[0][0] <= cursor_ms:
-            cursor_ms = max(cursor_ms, islands.pop(0)[1])
+        while cursor_ms in ends:
+            cursor_ms = ends.pop(cursor_ms)
+        islands: list[tuple[int, int]] = []
+        for a, b in ends.items():
+            if islands and a == islands[-1][1]:
+                islands[-1] = (islands[-1][0], b)
+            elif a > cursor_ms:
+                islands.append((a, b))
         return replace(
             self,
             cursor_ms=cursor_ms,
             newest_ms=max(self.newest_ms, to_ms),
             islands=tuple(islands[-MAX_ISLANDS:]),
+            astray=self.astray or min(ends, default=cursor_ms) < cursor_ms,
         )
 
     def hole(self) -> tuple[int, int | None] | None:
@@ -113,6 +123,7 @@ class Requests:
         self._patience_s = patience_s
         self._most = most
         self._open: dict[str, Request] = {}
+        self._turns: dict[Key, int] = {}
         self._seen_s: dict[Key, float] = {}
         # An answer to an earlier life of this sink must not pass for one to this.
         self._life = secrets.token_hex(4)
@@ -123,7 +134,8 @@ class Requests:
         self._open = {i: r for i, r in self._open.items() if now_s - r.asked_s < self._retry_s}
         busy = {request.key for request in self._open.values()}
         due = []
-        for key, track in tracks.items():
+        # Those that were asked last come last: four that never answer do not hold up the others.
+        for key, track in sorted(tracks.items(), key=lambda item: self._turns.get(item[0], 0)):
             hole = track.hole()
             if hole is None:
                 self._seen_s.pop(key, None)
@@ -135,6 +147,7 @@ class Requests:
             if len(self._open) >= self._most:
                 break
             self._count += 1
+            self._turns[key] = self._count
             request = Request(f"{self._life}-{self._count}", key, *hole, asked_s=now_s)
             self._open[request.id] = request
             due.append(request)
@@ -143,3 +156,7 @@ class Requests:
     def answered(self, request_id: str) -> Request | None:
         """Close the request of this id; None where it is not open (any more)."""
         return self._open.pop(request_id, None)
+
+    def forget(self) -> None:
+        """Close all requests: their answers would be to questions that count no more."""
+        self._open.clear()

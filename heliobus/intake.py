@@ -90,7 +90,7 @@ class Intake:
         if track is None:
             return
         for item in body["samples"]:
-            self._take_old(topic, key, track, item)
+            self._take_old(topic, key, item)
         if request is None or request.key != key:
             # Late, asked again meanwhile: its samples count, its word on where we stand does not.
             if body["samples"] and not body.get("restart"):
@@ -105,15 +105,14 @@ class Intake:
                 f"measured up to {body['lost_until']}"
             )
 
-    def _take_old(self, topic: str, key: Key, track: Track, item: Mapping[str, Any]) -> None:
+    def _take_old(self, topic: str, key: Key, item: Mapping[str, Any]) -> None:
         site, _, device = key
         try:
             sample = self._sifted(topic, parse_sample(site, device, item))
         except FrameError as error:
             self._reject(topic, str(error), {"sample": item})
             return
-        if not track.has(sample.time_ms):
-            self.samples.append(sample)
+        self.samples.append(sample)
 
     def take_status(self, site: str, bridge: str, body: Mapping[str, Any]) -> None:
         """Take in how a component is: whether it can be asked, and what its journal holds."""
@@ -130,13 +129,13 @@ class Intake:
             key = (site, bridge, device)
             self._firsts[key] = first_ms
             track = self._track(key) or self._new_track(key, last_ms, first=False)
-            if key not in self._proposed:
-                self._tracks[key] = track.take_head(last_ms)
+            tracks = self._proposed if key in self._proposed else self._tracks
+            tracks[key] = track.take_head(last_ms)
 
     def _sifted(self, topic: str, sample: Sample) -> Sample:
         good, bad = self._contract.sift(sample.kind, sample.values)
         for name, reason in bad.items():
-            self._reject(topic, f"{name}: {reason}", {name: sample.values[name]})
+            self._reject(topic, reason, {name: sample.values[name]})
         return replace(sample, values=good)
 
     def _track(self, key: Key) -> Track | None:
@@ -165,11 +164,12 @@ class Intake:
         What was taken in before them was judged without them; it will be asked for.
         """
         self.drop()
+        self._requests.forget()
         for key, cursor_ms in cursors.items():
-            known = self._tracks.get(key)
-            if known is None or known.cursor_ms != cursor_ms:
-                newest_ms = known.newest_ms if known else MINUS_INFINITY
-                self._tracks[key] = Track(cursor_ms, newest_ms=newest_ms)
+            known = self._tracks.get(key, Track(cursor_ms))
+            if known.cursor_ms != cursor_ms:
+                known = replace(known, cursor_ms=cursor_ms, islands=())
+            self._tracks[key] = known
 
     def pending(self) -> list[Sample]:
         """Give all samples that are to be written next."""
