@@ -22,8 +22,9 @@ from heliobus.sample import Sample
 from heliobus.settings import JournalSettings
 
 BATCH_BYTES = 60_000  # of samples; the whole answer stays below 64 kB
-# A cursor this far beyond the newest entry belongs to a clock that ran ahead, not to a power cut
-# that took the last seconds of the tail.
+# A cursor of which there is no entry may be of the last seconds of the tail, which a power cut
+# took: what came before it by so much is sent again, as the log may go on at an earlier time. One
+# that lies further beyond the newest entry belongs to a clock that ran ahead: all is sent.
 AHEAD_MS = 60_000
 
 
@@ -31,7 +32,8 @@ AHEAD_MS = 60_000
 class Batch:
     """An answer to a sink: `entries` complete the interval (after_ms, to_ms].
 
-    `restart`: a new chain begins here; the cursor becomes `to_ms` even when that is earlier.
+    `restart`: a new chain begins here, or the cursor is not of this log: it becomes `to_ms` even
+    when that is earlier.
     `lost_until_ms`: what lay between the cursor and this time is no longer kept.
     """
 
@@ -91,6 +93,7 @@ class Journal:
         """Settle what the tail holds and close the files; safe to call twice."""
         if self._tail is not None:
             self.flush(None)
+        if self._tail is not None:  # the flush may have failed between two tails
             os.close(self._tail)
             self._tail = None
         self._blocks.close()
@@ -221,11 +224,12 @@ class Journal:
             if past or size > max_bytes or entry.prev_ms is None:
                 break
             entries.append(entry)
-        restart = first.prev_ms is None and after_ms is not None
+        to_ms = entries[-1].time_ms
+        restart = after_ms is not None and (first.prev_ms is None or to_ms <= after_ms)
         lost = after_ms is not None and first.prev_ms is not None and first.prev_ms > after_ms
         return Batch(
             after_ms=None if restart else after_ms,
-            to_ms=entries[-1].time_ms,
+            to_ms=to_ms,
             entries=tuple(entries),
             restart=restart,
             lost_until_ms=first.prev_ms if lost else None,
@@ -247,7 +251,7 @@ class Journal:
         last = self._last.get(device)
         if last is not None and after_ms > last + AHEAD_MS:
             return self._entries(device, 0)
-        return self._after_time(device, after_ms)
+        return self._after_time(device, after_ms - AHEAD_MS)
 
     def _after_exact(self, device: str, after_ms: int) -> Iterator[Entry] | None:
         """Find the entry of just this time and give what follows it; None: no such entry."""

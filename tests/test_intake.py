@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -651,8 +652,17 @@ class BridgeSide:
         shutil.copytree(self.home, snapshot)
         self.journal.close()
         tail = snapshot / "axpert.tail"
-        tail.write_bytes(tail.read_bytes()[: -lost_bytes or None])
+        if lost_bytes and tail.exists():
+            tail.write_bytes(tail.read_bytes()[:-lost_bytes])
         self.begin(snapshot)
+
+    def lose_the_disk(self) -> None:
+        """Come back with an empty data folder, later than all that was measured."""
+        newest_ms = max((time for _, time in self.noted), default=T0)
+        self.wall_s = max(self.wall_s, newest_ms / 1000 + 1.0 - self.monotonic_s)
+        for path in self.home.iterdir():
+            path.unlink()
+        self.kill(0)
 
     def kept(self) -> dict[tuple[str, int], bytes]:
         """Give all that the journal holds, read in the way of the log."""
@@ -753,6 +763,7 @@ class AnythingFails(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="heliobus-"))
         self.broker = Broker()
         self.bridge = BridgeSide(self.broker, self.folder)
+        self.bridge.connect()
         self.sink = SinkSide(self.broker, backfill_ms)
         self.lost: set[tuple[str, int]] = set()
 
@@ -773,15 +784,32 @@ class AnythingFails(RuleBasedStateMachine):
     def flush(self) -> None:
         self.bridge.outbox.flush()
 
+    @rule(seconds=st.integers(0, 600))
+    def prune(self, seconds: int) -> None:
+        now_s = self.bridge.wall_s + self.bridge.monotonic_s
+        with self._noting_what_is_lost():
+            self.bridge.journal.flush(round(now_s - seconds) * 1000)
+
+    @rule()
+    def lose_the_disk(self) -> None:
+        with self._noting_what_is_lost():
+            self.bridge.lose_the_disk()
+        self.bridge.connect()
+
+    @contextmanager
+    def _noting_what_is_lost(self) -> Iterator[None]:
+        before = set(self.bridge.kept())
+        yield
+        self.lost |= before - set(self.bridge.kept())
+
     @rule()
     def publish_status(self) -> None:
         self.bridge.status()
 
     @rule(lost_bytes=st.sampled_from([0, 0, 1, 90, 300, 2000]))
     def kill_the_bridge(self, lost_bytes: int) -> None:
-        before = set(self.bridge.kept())
-        self.bridge.kill(lost_bytes)
-        self.lost |= before - set(self.bridge.kept())
+        with self._noting_what_is_lost():
+            self.bridge.kill(lost_bytes)
         self.bridge.connect()
 
     @rule()

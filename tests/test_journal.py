@@ -363,11 +363,31 @@ def test_a_cursor_far_ahead_of_a_new_journal_gets_all_of_it(tmp_path: Path) -> N
     journal.close()
 
 
-def test_a_cursor_just_ahead_of_a_journal_that_lost_its_tail_stays(tmp_path: Path) -> None:
+def test_a_cursor_of_a_tail_that_was_lost_comes_back_to_what_is_there(tmp_path: Path) -> None:
     journal = opened(tmp_path)
-    fill(journal, [1, 2])
-    batch = journal.batch("inverter", T0 + 9_000, None)
-    assert (batch.restart, batch.entries, batch.to_ms) == (False, (), T0 + 9_000)
+    fill(journal, [1, 2, 70_000, 70_001])
+    batch = journal.batch("inverter", T0 + 79_000, None)
+    assert (batch.restart, batch.to_ms) == (True, T0 + 70_001)
+    assert [entry.time_ms - T0 for entry in batch.entries] == [70_000, 70_001]
+    fill(journal, [70_500])  # the clock was set back a little after the power cut
+    fill(journal, [79_500])
+    batch = journal.batch("inverter", T0 + 79_000, None)
+    assert [entry.time_ms - T0 for entry in batch.entries] == [70_000, 70_001, 70_500, 79_500]
+    assert (batch.restart, batch.to_ms) == (False, T0 + 79_500)
+    journal.close()
+
+
+def test_a_cursor_ahead_of_a_pruned_journal_gets_all_of_it_once(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    fill(journal, [10**9, 1, 2])
+    journal.flush(None)
+    fill(journal, [3, 4])
+    journal.flush(None)
+    journal.flush(T0 + 10**9 + 1)  # what had begun the chain is gone, and so is the cursor's entry
+    fill(journal, [5, 6])
+    batch = journal.batch("inverter", T0 + 10**9, None)
+    assert (batch.restart, batch.to_ms) == (True, T0 + 6)
+    assert journal.batch("inverter", batch.to_ms, None).entries == ()
     journal.close()
 
 
