@@ -1,0 +1,1 @@
+"""Time and memory, measured on real processes against limits.toml: `make bench`."""

@@ -1,0 +1,133 @@
+"""`python -m bench`: measure, compare with limits.toml, write RESULTS.md.
+
+With names of figures (`make bench ARGS="qpigs help"`) only what gives these is measured and
+nothing is written.
+"""
+
+import compileall
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from bench import keeping, living, quick
+
+ROUNDS = 5
+_HERE = Path(__file__).parent
+_OURS = ("heliobus", "bridges", "sinks", "broker", "schemas")
+_HEAD = """# Results
+
+Written by `make bench`: medians of {rounds} rounds on {machine}. Each process ran as its users run
+it: started with its compiled modules there, against mosquitto, on inverters simulated byte by byte
+at 2400 baud by one other Python process. Nothing else of ours ran, except in the last two rows the
+archive (SQLite) and, under `heliobus up`, its parent. Memory that processes share is divided among
+them (PSS); {others}.
+
+| what | measured | limit | unit |
+|---|---:|---:|---|
+"""
+
+BENCHES: Mapping[Callable[[Path], dict[str, float]], tuple[str, ...]] = MappingProxyType(
+    {
+        quick.decoding: ("qpigs",),
+        quick.command: ("help",),
+        keeping.transactions: ("commits",),
+        keeping.bytes_a_day: ("written", "kept"),
+        keeping.latency: ("latency_p50", "latency_p99"),
+        living.stopping: ("stop_in_a_read", "stop_without_broker"),
+        living.together: ("pss_under_up",),
+        living.alone: (
+            *("pss_alone", "rss_alone", "cpu_at_1_hz"),
+            *("first_request", "first_sample", "stop"),
+        ),
+    }
+)
+"""Every bench, and which figures it gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One table of limits.toml."""
+
+    what: str
+    unit: str
+    limit: float
+
+
+def limits() -> dict[str, Limit]:
+    """Read limits.toml."""
+    tables = tomllib.loads((_HERE / "limits.toml").read_text())
+    return {name: Limit(**table) for name, table in tables.items()}
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Measure what is wanted (nothing: all) and give the exit status."""
+    known = limits()
+    if unknown := set(wanted) - set(known):
+        sys.stderr.write(f"bench: {unknown.pop()!r} is not known; there are {', '.join(known)}\n")
+        return 2
+    for folder in _OURS:
+        compileall.compile_dir(_HERE.parent / folder, quiet=2)
+    measured = _measure([b for b, names in BENCHES.items() if not wanted or {*names} & {*wanted}])
+    rows = {name: known[name] for name in known if name in measured}
+    over = [name for name, limit in rows.items() if measured[name] > limit.limit]
+    if not wanted:
+        table = "".join(_row(limit, measured[name]) for name, limit in rows.items())
+        (_HERE / "RESULTS.md").write_text(_head() + table)
+    for name in over:
+        limit = rows[name]
+        sys.stderr.write(
+            f"bench: {name}: {limit.what}: measured {measured[name]:.4g} {limit.unit}, "
+            f"the limit is {limit.limit:g}\n"
+        )
+    return 1 if over else 0
+
+
+def _measure(benches: Sequence[Callable[[Path], dict[str, float]]]) -> dict[str, float]:
+    """Give the median of each figure."""
+    medians: dict[str, float] = {}
+    for bench in benches:
+        rounds: dict[str, list[float]] = defaultdict(list)
+        for _ in range(ROUNDS):
+            with tempfile.TemporaryDirectory(prefix="heliobus-bench-") as folder:
+                for name, value in bench(Path(folder, "stage")).items():
+                    rounds[name].append(value)
+        for name, values in rounds.items():
+            medians[name] = statistics.median(values)
+            every = " ".join(f"{value:.4g}" for value in sorted(values))
+            sys.stdout.write(f"{name:20} {medians[name]:8.4g}   of {every}\n")
+            sys.stdout.flush()
+    return medians
+
+
+def _row(limit: Limit, measured: float) -> str:
+    return f"| {limit.what} | {measured:.3g} | {limit.limit:g} | {limit.unit} |\n"
+
+
+def _head() -> str:
+    machine = f"{os.cpu_count()} cores {platform.machine()}, CPython {platform.python_version()}"
+    pythons = _other_pythons()
+    others = f"{pythons} other Python processes ran" if pythons else "no other Python process ran"
+    return _HEAD.format(rounds=ROUNDS, machine=machine, others=others)
+
+
+def _other_pythons() -> int:
+    """Count the foreign processes with the same interpreter: they make PSS look smaller."""
+    ours, found = os.path.realpath("/proc/self/exe"), 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += os.path.realpath(process / "exe") == ours and process.name != str(os.getpid())
+        except OSError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
