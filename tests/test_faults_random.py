@@ -3,7 +3,8 @@
 import random
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import MappingProxyType
 
@@ -84,7 +85,8 @@ def test_three_minutes_of_random_faults_lose_nothing(
 ) -> None:
     require_program("mosquitto", package="mosquitto")
     pytest.importorskip("amqtt")
-    with ThreadPoolExecutor(len(SEEDS)) as houses:
+    # A process each: one that forks would hand the sockets of another's probing to its children.
+    with ProcessPoolExecutor(len(SEEDS), get_context("spawn")) as houses:
         told = {seed: houses.submit(live, seed, tmp_path / f"seed-{seed}") for seed in SEEDS}
         for seed, future in told.items():
             fault = future.exception()
