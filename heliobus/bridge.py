@@ -5,11 +5,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from heliobus.link import Link
-from heliobus.sample import Values
-from heliobus.settings import DeviceSettings
+if TYPE_CHECKING:  # a protocol needs no more than their names
+    from heliobus.link import Link
+    from heliobus.sample import Values
+    from heliobus.settings import DeviceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Identity:
 class Bridge(Protocol):
     """One device on a link. A component's folder exports its class as BRIDGE."""
 
-    def __init__(self, device: DeviceSettings) -> None:
+    def __init__(self, device: "DeviceSettings") -> None:
         """Take the settings; no I/O. Raise ConfigError for options that cannot work."""
         ...
 
@@ -59,7 +60,7 @@ class Bridge(Protocol):
         """Give what has been learned so far."""
         ...
 
-    def poll(self, link: Link, group: str) -> Values:
+    def poll(self, link: "Link", group: str) -> "Values":
         """Ask one group. Raise FrameError (it failed this time), LinkError (open the link anew)."""
         ...
 

@@ -14,6 +14,7 @@ from heliobus.clock import Clock
 from heliobus.contract import Contract
 from heliobus.journal import Journal
 from heliobus.outbox import Outbox
+from heliobus.rejects import Rejects
 from heliobus.sample import dumps, time_text
 from heliobus.settings import Settings
 from heliobus.topics import Topics
@@ -59,6 +60,7 @@ class Component:
             on_message=self._receive,
         )
         self._journal = Journal(settings.data, name, settings.journal)
+        self.rejects = Rejects(settings.data / f"{name}.rejected", name, self.topics, self.bus)
         self.outbox = Outbox(
             name,
             self.topics,
@@ -66,8 +68,8 @@ class Component:
             clock=self.clock,
             journal=self._journal,
             bus=self.bus,
+            rejects=self.rejects,
             settings=settings.journal,
-            folder=settings.data,
         )
 
     # ------------------------------------------------------------------ for subclasses

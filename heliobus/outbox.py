@@ -5,20 +5,20 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heliobus import topics as t
-from heliobus.bus import Bus
-from heliobus.clock import Clock
-from heliobus.contract import Contract
 from heliobus.errors import ConfigError, FrameError
 from heliobus.faults import Faults
-from heliobus.journal import Batch, Journal
-from heliobus.rejects import Rejects
 from heliobus.sample import Sample, Value, Values, dumps, time_ms, time_text
-from heliobus.settings import JournalSettings
-from heliobus.topics import Topics
+
+if TYPE_CHECKING:  # it is given them
+    from heliobus.bus import Bus
+    from heliobus.clock import Clock
+    from heliobus.contract import Contract
+    from heliobus.journal import Batch, Journal
+    from heliobus.rejects import Rejects
+    from heliobus.settings import JournalSettings
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,14 @@ class Outbox:
     def __init__(
         self,
         name: str,
-        topics: Topics,
+        topics: t.Topics,
         *,
-        contract: Contract,
-        clock: Clock,
-        journal: Journal,
-        bus: Bus,
-        settings: JournalSettings,
-        folder: Path,
+        contract: "Contract",
+        clock: "Clock",
+        journal: "Journal",
+        bus: "Bus",
+        rejects: "Rejects",
+        settings: "JournalSettings",
     ) -> None:
         self._name = name
         self._topics = topics
@@ -58,7 +58,7 @@ class Outbox:
         self._journal = journal
         self._bus = bus
         self._settings = settings
-        self._rejects = Rejects(folder / f"{name}.rejected", name, topics, bus)
+        self._rejects = rejects
         self._faults = Faults(log)
         self._lock = threading.Lock()
         self._held: deque[_Measured] = deque()
@@ -220,7 +220,7 @@ class Outbox:
             self._history(request["id"], request["device"], batch),
         )
 
-    def _history(self, request_id: str, device: str, batch: Batch) -> bytes:
+    def _history(self, request_id: str, device: str, batch: "Batch") -> bytes:
         head: dict[str, Any] = {
             "id": request_id,
             "bridge": self._name,

@@ -13,7 +13,6 @@ from heliobus.cursor import MINUS_INFINITY, Request
 from heliobus.errors import FrameError, SinkError
 from heliobus.faults import Faults
 from heliobus.intake import Intake
-from heliobus.rejects import Rejects
 from heliobus.sample import dumps, load_object, time_text
 from heliobus.settings import Settings, SinkSettings
 from heliobus.sink import Sink, Written
@@ -50,14 +49,11 @@ class SinkComponent(Component):
             ],
         )
         self._sink = kind(sink, settings.folder)
-        self._rejects = Rejects(
-            settings.data / f"{sink.name}.rejected", sink.name, self.topics, self.bus
-        )
         self._intake = Intake(
             contract,
             backfill_ms=None if sink.backfill_s is None else round(sink.backfill_s * 1000),
             now_ms=self.clock.now_ms,
-            reject=self._rejects.put,
+            reject=self.rejects.put,
             lost=lambda text: self.outbox.event("samples_lost", text),
         )
         self._infos: dict[tuple[str, str], dict[str, Any]] = {}
@@ -87,7 +83,7 @@ class SinkComponent(Component):
             body = load_object(message.payload)
         except FrameError as error:
             text = message.payload[:500].decode("utf-8", "replace")
-            self._rejects.put(message.topic, str(error), {"payload": text})
+            self.rejects.put(message.topic, str(error), {"payload": text})
             return
         if address.leaf == "status" and address.component is not None:
             self._intake.take_status(address.site, address.component, body)
@@ -156,7 +152,7 @@ class SinkComponent(Component):
         self._rewritten += written.rewritten
         for sample, reason in written.rejected:
             topic = f"{sample.site}/{sample.device} at {time_text(sample.time_ms)}"
-            self._rejects.put(topic, reason, sample.values)
+            self.rejects.put(topic, reason, sample.values)
 
     def _ask(self, request: Request) -> None:
         site, bridge, device = request.key
@@ -179,7 +175,7 @@ class SinkComponent(Component):
         details: dict[str, Any] = {
             "stored": self._stored,
             "rewritten": self._rewritten,
-            "rejected": self._rejects.count,
+            "rejected": self.rejects.count,
             "holes": self._intake.holes,
             "lag_s": max(0.0, round(min(self._intake.lag_ms, 10**12) / 1000, 1)),
         }
