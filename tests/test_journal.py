@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_measuring_goes_on(tmp_path:
     journal.flush(None)
     (tmp_path / "axpert.tail").unlink()
     (tmp_path / "axpert.tail").symlink_to("/dev/full")
-    journal._begin_tail()
+    journal._begin_tail()  # noqa: SLF001 - as after a flush
     one = sample(T0 + 2, T0 + 1)
     assert not journal.append(one, one.payload())
     assert journal.fault == f"{tmp_path}/axpert.tail: No space left on device"
@@ -311,7 +311,7 @@ def test_nothing_is_pruned_by_age_without_a_good_clock(tmp_path: Path) -> None:
 def test_the_oldest_goes_first_when_the_journal_is_full(tmp_path: Path) -> None:
     limit = 200_000
     journal = opened(tmp_path, max_size_bytes=limit)
-    for start in range(0, 300):
+    for start in range(300):
         one = [sample(T0 + start * 50 + i, T0 + start * 50 + i - 1) for i in range(50)]
         for s in one:
             payload = s.payload()[:-1] + b',"noise":"%s"}' % os.urandom(30).hex().encode()
