@@ -1,24 +1,63 @@
 """What is on the bus, as a table for a terminal and as plain lines. No I/O."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from textwrap import wrap
+from typing import Any, TypeAlias
 
 from heliobus.bus import Message
 from heliobus.contract import Contract, Field
 from heliobus.errors import FrameError
-from heliobus.sample import Sample, Value, load_object, parse_sample, time_text
-from heliobus.topics import BUS, Address, Topics
+from heliobus.sample import Sample, Value, load_object, parse_sample, time_ms, time_text
+from heliobus.topics import Address, Topics
 
-_COLUMN = 36
+# A cell is a title, a value and its unit; a long text takes the place of several cells.
+_TITLE, _VALUE, _UNIT = 20, 9, 5
+_CELL = _TITLE + 1 + _VALUE + 1 + _UNIT
+_GAP, _INDENT = "   ", "  "
+_KIND = 24  # of a maker and model, or of a component's role and type
+_MOST_FIELDS = 10  # of a kind that is not known
+_ERROR_LINES = 2
 _STALE_TIMES = 3  # a sample this many times older than its cadence is marked
 _NO_CADENCE_S = 60.0
+_OLD_MS = 60_000
+_AGES = ((2 * 86400, 86400, "d"), (2 * 3600, 3600, "h"), (120, 60, "min"))
+
+
+class Style(Enum):
+    """How a piece of a row stands out."""
+
+    PLAIN = "plain"
+    NAME = "name"
+    ALARM = "alarm"
+
+
+Piece: TypeAlias = tuple[str, Style]
+Row: TypeAlias = tuple[Piece, ...]
+
+_OFFLINE: Piece = ("OFFLINE", Style.ALARM)
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """The widths that all blocks of a table share."""
+
+    name: int
+    row: int
 
 
 @dataclass(slots=True)
 class _Device:
     sample: Sample | None = None
     info: dict[str, Any] = field(default_factory=dict)
-    available: str = "?"
+    available: str = ""
+
+    @property
+    def model(self) -> str:
+        named = " ".join(self.info.get(key, "") for key in ("maker", "model")).strip()
+        return named or (self.sample.kind if self.sample else self.info.get("kind", ""))
 
 
 class Board:
@@ -30,53 +69,89 @@ class Board:
         self._wanted = wanted
         self._devices: dict[tuple[str, str], _Device] = {}
         self._components: dict[tuple[str, str], dict[str, Any]] = {}
+        self._refused = 0
+        self._refusal = ""
 
-    def take(self, message: Message) -> str | None:
+    def take(self, message: Message, now_ms: int) -> str | None:
         """Take in a message. Give a line for those who cannot have a table."""
         address = self._topics.parse(message.topic)
         if address is None:
             return None
-        if not message.payload:
-            self._clear(address)
-            return None
+        take = self._take_device if address.component is None else self._take_component
         try:
-            if address.component is not None:
-                return self._take_component(address, load_object(message.payload))
-            return self._take_device(address, message.payload)
+            line = take(address, message.payload, now_ms)
         except FrameError as error:
-            return f"{message.topic}: {error}"
+            self._refused += 1
+            self._refusal = f"{message.topic}: {error}"
+            line = f"{_clock(now_ms)} {self._refusal}"
+        return line and _printable(line)
 
-    def _clear(self, address: Address) -> None:
-        if address.leaf == "info" and address.device is not None:
-            self._devices.pop((address.site, address.device), None)
+    def _take_component(self, address: Address, payload: bytes, now_ms: int) -> str | None:
+        key = address.site, address.component or ""
+        if address.leaf == "event" and payload and not self._wanted:
+            return f"{_clock(now_ms)} {self._name(key)}  {load_object(payload).get('text', '')}"
+        if address.leaf != "status":
+            return None
+        if not payload:
+            self._components.pop(key, None)
+            return None
+        before = self._components.get(key, {}).get("state")
+        self._components[key] = body = self._contract.parse("status", payload)
+        if body["state"] == before or self._wanted not in key[1]:
+            return None
+        return f"{_clock(now_ms)} {self._name(key)}  {body['state']}"
 
-    def _take_component(self, address: Address, body: dict[str, Any]) -> str | None:
-        name = address.component or ""
-        if address.leaf == "status":
-            self._components[address.site, name] = body
-        elif address.leaf == "event" and not self._wanted:
-            return f"{_clock(body.get('time'))} {name}: {body.get('text', '')}"
-        return None
-
-    def _take_device(self, address: Address, payload: bytes) -> str | None:
-        device = self._devices.setdefault((address.site, address.device or BUS), _Device())
+    def _take_device(self, address: Address, payload: bytes, now_ms: int) -> str | None:
+        key = address.site, address.device or ""
+        device = self._devices.get(key) or _Device()
+        line = None
         if address.leaf == "info":
-            device.info = load_object(payload)
+            device.info = self._contract.parse("info", payload) if payload else {}
         elif address.leaf == "availability":
-            device.available = payload.decode("utf-8", "replace")
+            line = self._take_availability(key, device, payload, now_ms)
         elif address.leaf == "state":
-            device.sample = parse_sample(address.site, address.device or BUS, payload)
-            return self._line(device.sample)
-        return None
+            device.sample = None
+            if payload:
+                device.sample, faults = self._judged(parse_sample(*key, payload))
+                line = self._line(key, device.sample, faults, now_ms)
+        self._devices[key] = device
+        if device == _Device():
+            del self._devices[key]
+        return line
+
+    def _take_availability(
+        self, key: tuple[str, str], device: _Device, payload: bytes, now_ms: int
+    ) -> str | None:
+        text = payload.decode("utf-8", "replace")
+        if text not in ("", "online", "offline"):
+            raise FrameError(f"found {text!r:.40}, expected online or offline")
+        changed = device.available != text
+        device.available = text
+        shown = changed and text and self._wanted in key[1]
+        return f"{_clock(now_ms)} {self._name(key)}  {text}" if shown else None
+
+    def _judged(self, sample: Sample) -> tuple[Sample, list[str]]:
+        """Part from a sample the values that the contract refuses; a table must hold the rest."""
+        good, faults = self._contract.sift(sample.kind, sample.values)
+        return replace(sample, values=good), list(faults.values())
+
+    def _name(self, key: tuple[str, str]) -> str:
+        site, name = key
+        return name if site == self._topics.site else f"{site}/{name}"
 
     # ------------------------------------------------------------------ plain lines
 
-    def _line(self, sample: Sample) -> str | None:
-        fields = self._fields(sample)
-        if not fields:
+    def _line(
+        self, key: tuple[str, str], sample: Sample, faults: Iterable[str], now_ms: int
+    ) -> str | None:
+        shown = [f"{name}={_plain(sample.values[name])}" for name in self._fields(sample)]
+        if self._wanted in sample.device:
+            shown += [f"({fault})" for fault in faults]
+        if not shown:
             return None
-        values = "  ".join(f"{name}={_plain(sample.values[name])}" for name in fields)
-        return f"{_clock(time_text(sample.time_ms))} {sample.device}  {values}"
+        if (age_ms := now_ms - sample.time_ms) > _OLD_MS:
+            shown.append(f"({_age(age_ms)} ago)")
+        return f"{_clock(sample.time_ms)} {self._name(key)}  {'  '.join(shown)}"
 
     def _fields(self, sample: Sample) -> list[str]:
         """Give the fields to show: those asked for, else the most important of the kind."""
@@ -86,84 +161,168 @@ class Board:
             return list(sample.values)
         kind = self._contract.kinds.get(sample.kind)
         main = [name for name in kind.main if name in sample.values] if kind else []
-        return main or list(sample.values)[:10]
+        return main or list(sample.values)[:_MOST_FIELDS]
 
     # ------------------------------------------------------------------ the table
 
-    def table(self, now_ms: int, width: int, height: int) -> list[str]:
-        """Draw everything into lines no wider and no more than that."""
-        lines = [f"heliobus {self._topics.site}   {_clock(time_text(now_ms))} UTC", ""]
-        for (_, name), device in sorted(self._devices.items()):
-            if device.sample is not None:
-                lines += self._block(name, device, device.sample, now_ms, width)
-        lines += [
-            _component_line(name, body) for (_, name), body in sorted(self._components.items())
-        ]
-        if len(lines) > height:
-            lines = [*lines[: height - 1], f"... and {len(lines) - height + 1} lines more"]
-        return [line[:width] for line in lines]
+    def table(self, now_ms: int, width: int) -> list[Row]:
+        """Draw everything into rows no wider than that."""
+        names = [self._name(key) for key in (*self._devices, *self._components)]
+        size = _Size(name=max((len(name) for name in names), default=0), row=width)
+        rows: list[Row] = []
+        for key, device in sorted(self._devices.items()):
+            rows += self._block(key, device, now_ms, size)
+        if not rows:
+            wanted = f"of {self._wanted!r} " if self._wanted else ""
+            rows = [_row(f"waiting for the first sample {wanted}..."), ()]
+        for key, body in sorted(self._components.items()):
+            rows += _component_rows(self._name(key), body, now_ms, size)
+        if self._refused:
+            rows += [(), _row(f"{_count(self._refused, 'message')} refused: {self._refusal}")]
+        title, clock = f"heliobus {self._topics.site}", f"{_clock(now_ms)} UTC"
+        head = ((title, Style.NAME), (f"{clock:>{max(0, width - len(title))}}", Style.PLAIN))
+        return [_cut(row, width) for row in (head, (), *rows)]
 
-    def _block(
-        self, name: str, device: _Device, sample: Sample, now_ms: int, width: int
-    ) -> list[str]:
-        names = self._fields(sample)
-        if not names:
+    def _block(self, key: tuple[str, str], device: _Device, now_ms: int, size: _Size) -> list[Row]:
+        names = self._fields(device.sample) if device.sample else []
+        if not names and self._wanted not in key[1]:
             return []
-        model = " ".join(str(device.info.get(key, "")) for key in ("maker", "model")).strip()
-        cells = [self._cell(sample, field_name) for field_name in names]
-        columns = max(1, width // (_COLUMN + 2))
-        lines = [f"{name}  {model or sample.kind}  {self._state(device, sample, now_ms)}"]
-        for start in range(0, len(cells), columns):
-            row = "  ".join(f"{cell:<{_COLUMN}}" for cell in cells[start : start + columns])
-            lines.append(f"  {row}".rstrip())
-        return [*lines, ""]
+        head = (
+            (f"{self._name(key):<{size.name}}", Style.NAME),
+            (f"  {device.model:<{_KIND}.{_KIND}}  ", Style.PLAIN),
+            *self._state(device, now_ms),
+        )
+        cells = [self._cell(device.sample, name) for name in names if device.sample]
+        return [head, *_packed(cells, size.row), ()]
 
-    def _state(self, device: _Device, sample: Sample, now_ms: int) -> str:
+    def _state(self, device: _Device, now_ms: int) -> Row:
         """Say whether the device is there: its own word, its bridge's, and the sample's age."""
-        bridge = self._components.get((sample.site, sample.bridge or ""), {})
-        age_s = max(0, now_ms - sample.time_ms) // 1000
-        every_s = device.info.get("every_s")
-        every_s = every_s if isinstance(every_s, int | float) else _NO_CADENCE_S
-        if device.available == "offline" or bridge.get("state") == "offline":
-            return f"OFFLINE for {age_s} s"
-        mark = "  STALE" if age_s > _STALE_TIMES * every_s else ""
-        return f"{device.available}, {age_s} s ago{mark}"
+        sample = device.sample
+        if sample is None:
+            return _row("waiting for its first sample")
+        age_ms = max(0, now_ms - sample.time_ms)
+        age = f"{_age(age_ms)} ago"
+        bridge = sample.bridge or ""
+        if self._components.get((sample.site, bridge), {}).get("state") == "offline":
+            return (_OFFLINE, (f" with its bridge {bridge}, {age}", Style.PLAIN))
+        if device.available == "offline":
+            return (_OFFLINE, (f", {age}", Style.PLAIN))
+        if age_ms > _STALE_TIMES * 1000 * device.info.get("every_s", _NO_CADENCE_S):
+            return (("STALE", Style.ALARM), (f", {age}", Style.PLAIN))
+        return _row(", ".join(filter(None, (device.available, age))))
 
     def _cell(self, sample: Sample, name: str) -> str:
         known = self._contract.field(sample.kind, name)
-        title = known.title if known else name
-        return f"{title:<22.22} {_with_unit(sample.values[name], known):>13.20}"
+        title = f"{known.title if known else name:<{_TITLE}.{_TITLE}}"
+        text, unit = _plain(sample.values[name], known), known.unit if known else ""
+        if len(text) > _VALUE:  # the text begins where short ones do, and takes what it needs
+            return f"{title} {text}"
+        return f"{title} {text:>{_VALUE}} {unit:<{_UNIT}}"
 
 
-def _with_unit(value: Value, known: Field | None) -> str:
-    text = _plain(value)
-    if known is not None and known.precision is not None and isinstance(value, int | float):
-        text = f"{value:,.{known.precision}f}"
-    return f"{text} {known.unit}".rstrip() if known else text
+def _component_rows(name: str, body: Mapping[str, Any], now_ms: int, size: _Size) -> list[Row]:
+    kind = f"{body.get('role', '')} {body.get('type', '')}".strip()
+    offline = body["state"] == "offline"
+    row = (
+        (f"{name:<{size.name}}  ", Style.NAME),
+        (f"{kind:<{_KIND}.{_KIND}}  ", Style.PLAIN),
+        _OFFLINE if offline else ("online", Style.PLAIN),
+        ("".join(f", {text}" for text in _counts(body, now_ms)), Style.PLAIN),
+    )
+    errors = [body.get("error", "")]
+    errors += [f"{at}: {d['error']}" for at, d in _devices_of(body).items() if d.get("error")]
+    room = max(20, size.row - size.name - 2)
+    lines = [line for text in errors for line in wrap(text, room)[:_ERROR_LINES]]
+    return [row, *(_row(f"{'':{size.name}}  {line}") for line in lines)]
 
 
-def _plain(value: Value) -> str:
+def _devices_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    devices: Mapping[str, Any] = body.get("devices", {})
+    return devices
+
+
+def _counts(body: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+    """Give what a component has done, as of its newest status."""
+    if "time" in body:
+        with suppress(FrameError):
+            yield f"{_age(now_ms - time_ms(body['time']))} ago"
+    clock = body.get("clock", {})
+    if clock.get("synced") is False:
+        yield f"clock not synchronised, {_count(clock.get('waiting', 0), 'sample')} waiting"
+    if "devices" in body:
+        for key, word in (("polls", "poll"), ("errors", "error")):
+            yield _count(sum(d.get(key, 0) for d in _devices_of(body).values()), word)
+    if "stored" in body:
+        yield f"{body['stored']:,} stored"
+    if body.get("rejected"):
+        yield f"{body['rejected']:,} rejected"
+    if body.get("holes"):
+        yield f"{_count(body['holes'], 'hole')} being filled"
+    if body.get("lag_s"):
+        yield f"{_age(round(body['lag_s'] * 1000))} behind"
+
+
+# ---------------------------------------------------------------------- rows
+
+
+def _row(text: str) -> Row:
+    return ((text, Style.PLAIN),)
+
+
+def _packed(cells: Iterable[str], width: int) -> Iterator[Row]:
+    """Put cells side by side; a long one takes the place of several."""
+    columns = max(1, (width - len(_INDENT) + len(_GAP)) // (_CELL + len(_GAP)))
+    row: list[str] = []
+    used = 0
+    for cell in cells:
+        span = min(columns, -(-(len(cell) + len(_GAP)) // (_CELL + len(_GAP))))
+        if used + span > columns:
+            yield _row(_INDENT + _GAP.join(row))
+            row, used = [], 0
+        row.append(f"{cell:<{span * (_CELL + len(_GAP)) - len(_GAP)}}")
+        used += span
+    if row:
+        yield _row(_INDENT + _GAP.join(row))
+
+
+def _cut(row: Row, width: int) -> Row:
+    """Cut a row to a width, and take out what a terminal could take for a command."""
+    pieces: list[Piece] = []
+    for text, style in row:
+        room = width - sum(len(piece) for piece, _ in pieces)
+        pieces.append((_printable(text)[:room], style))
+    return tuple(pieces)
+
+
+# ---------------------------------------------------------------------- words
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _plain(value: Value, known: Field | None = None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(value) or "none"
+    if known is not None and known.precision is not None and isinstance(value, int | float):
+        return f"{value:,.{known.precision}f}"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _clock(text: object) -> str:
-    """Give the time of day of an ISO time."""
-    return str(text)[11:19]
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
-def _component_line(name: str, body: dict[str, Any]) -> str:
-    shown = [f"{body.get('role', '')} {body.get('type', '')}".strip(), str(body.get("state"))]
-    devices = body.get("devices")
-    if isinstance(devices, dict):
-        counts = [d for d in devices.values() if isinstance(d, dict)]
-        shown += [f"{sum(d.get(key, 0) for d in counts)} {key}" for key in ("polls", "errors")]
-    shown += [f"{key} {body[key]}" for key in ("stored", "holes", "rejected") if key in body]
-    if body.get("lag_s"):
-        shown.append(f"{body['lag_s']} s behind")
-    if body.get("error"):
-        shown.append(str(body["error"]))
-    return f"{name}  " + "  ".join(shown)
+def _age(age_ms: int) -> str:
+    seconds = max(0, age_ms) // 1000
+    for least_s, unit_s, unit in _AGES:
+        if seconds >= least_s:
+            return f"{seconds // unit_s} {unit}"
+    return f"{seconds} s"
+
+
+def _clock(ms: int) -> str:
+    """Give the time of day, UTC."""
+    return time_text(ms)[11:19]

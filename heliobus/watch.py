@@ -1,5 +1,6 @@
 """The command `watch`: the bus, live. A table on a terminal, a line per sample elsewhere."""
 
+import logging
 import os
 import queue
 import shutil
@@ -7,20 +8,29 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from textwrap import wrap
+from types import MappingProxyType
+from typing import Final, Self, TextIO
+from uuid import uuid4
 
 from heliobus import contract
-from heliobus.board import Board
+from heliobus.board import Board, Row, Style
 from heliobus.bus import Bus, Message
 from heliobus.sample import dumps
-from heliobus.settings import Settings
+from heliobus.settings import BrokerSettings, Settings
 from heliobus.topics import Topics
 
 REFRESH_S = 0.5
+_USER = "watch"  # where the broker wants passwords and broker.user names nobody
 # Let the table have the whole screen while it is shown, and give the old one back afterwards.
 _OPEN_SCREEN, _CLOSE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
+_PAINT: Final[Mapping[Style, str]] = MappingProxyType(
+    {Style.NAME: "\x1b[1m", Style.ALARM: "\x1b[31m"}
+)
+_NO_PAINT = "\x1b[0m"
 
 
 def run(settings: Settings, wanted: str = "") -> int:
@@ -44,9 +54,10 @@ def show(
     topics = Topics(settings.site, settings.base_topic)
     board = Board(contract.load(), topics, wanted)
     inbox: queue.Queue[Message] = queue.Queue()
-    name = f"watch_{os.getpid()}"
+    # Two watchers must not have the same client id: the broker would throw out the first.
+    name = f"{_USER}_{uuid4().hex[:8]}"
     bus = Bus(
-        settings.broker,
+        replace(settings.broker, username=settings.broker.username or _USER),
         name,
         # Nobody is to hear of a reader; a will there must be.
         will=(f"{settings.base_topic}-readers/{name}", dumps({"state": "offline"})),
@@ -54,15 +65,19 @@ def show(
         on_message=inbox.put,
     )
     bus.start()
-    screen = Screen(sys.stdout, head)
     try:
-        while not stop.is_set():
-            lines = [board.take(message) for message in _taken(inbox, seen)]
-            screen.show(board, [line for line in lines if line])
+        with Screen(sys.stdout, board, head) as screen:
+            screen.show([])
+            while not stop.is_set():
+                messages = _taken(inbox, seen)
+                screen.show(messages, "" if bus.connected else _not_yet(settings.broker))
     finally:
-        screen.close()
         bus.stop()
         _taken(inbox, seen)
+
+
+def _not_yet(broker: BrokerSettings) -> str:
+    return f"broker {broker.url}: not connected yet"
 
 
 def _taken(inbox: queue.Queue[Message], seen: Callable[[Message], None]) -> list[Message]:
@@ -80,29 +95,75 @@ def _taken(inbox: queue.Queue[Message], seen: Callable[[Message], None]) -> list
 
 
 class Screen:
-    """Where the board is shown: a terminal, or a pipe or file."""
+    """Where the board is shown: a terminal, or a pipe or file. A context manager."""
 
-    def __init__(self, out: TextIO, head: str) -> None:
+    def __init__(self, out: TextIO, board: Board, head: str) -> None:
         self._out = out
-        self._head = head.splitlines()
-        self._is_terminal = out.isatty()
-        self._write(_OPEN_SCREEN if self._is_terminal else head)
+        self._board = board
+        self._head = head
+        self._is_terminal = out.isatty() and os.environ.get("TERM") != "dumb"
+        self._paints = self._is_terminal and not os.environ.get("NO_COLOR")
+        self._notice = _Notice()
+        self._log_handlers: list[logging.Handler] = []
 
-    def show(self, board: Board, lines: list[str]) -> None:
-        """Draw the table anew, or write the new lines."""
+    def __enter__(self) -> Self:
+        """Take the terminal; what is logged stands below the table from now on."""
         if not self._is_terminal:
-            self._write("".join(f"{line}\n" for line in lines))
-            return
-        width, height = shutil.get_terminal_size()
-        table = board.table(round(time.time() * 1000), width, height - len(self._head) - 1)
-        shown = [line[:width] for line in self._head] + table
-        self._write(_HOME + "\n".join(f"{line}{_CLEAR_LINE}" for line in shown) + _CLEAR_REST)
+            self._write(self._head)
+            return self
+        root = logging.getLogger()
+        self._log_handlers = root.handlers
+        root.handlers = [self._notice, *([] if sys.stderr.isatty() else root.handlers)]
+        self._write(_OPEN_SCREEN)
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Give the terminal back."""
         if self._is_terminal:
+            logging.getLogger().handlers = self._log_handlers
             self._write(_CLOSE_SCREEN)
+
+    def show(self, messages: Iterable[Message], trouble: str = "") -> None:
+        """Draw the table anew, or write a line for each message."""
+        now_ms = round(time.time() * 1000)
+        lines = [self._board.take(message, now_ms) for message in messages]
+        if self._is_terminal:
+            self._draw(now_ms, self._notice.text or trouble)
+        elif any(lines):
+            self._write("".join(f"{line}\n" for line in lines if line))
+
+    def _draw(self, now_ms: int, trouble: str) -> None:
+        width, height = shutil.get_terminal_size()
+        rows = self._board.table(now_ms, width)
+        if trouble:
+            rows += [(), *(((line, Style.ALARM),) for line in wrap(trouble, width))]
+        head: list[Row] = [((line[:width], Style.PLAIN),) for line in self._head.splitlines()]
+        rows = head + rows if len(head) + len(rows) <= height else rows
+        if len(rows) > height:
+            hidden = f"... and {len(rows) - height + 1} lines more"
+            rows = [*rows[: height - 1], ((hidden[:width], Style.PLAIN),)]
+        lines = (f"{self._painted(row)}{_CLEAR_LINE}" for row in rows)
+        self._write(_HOME + "\n".join(lines) + _CLEAR_REST)
+
+    def _painted(self, row: Row) -> str:
+        if not self._paints:
+            return "".join(text for text, _ in row)
+        return "".join(
+            f"{_PAINT[style]}{text}{_NO_PAINT}" if style in _PAINT else text for text, style in row
+        )
 
     def _write(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
+
+
+class _Notice(logging.Handler):
+    """Hold what was last logged if it is a warning: a table leaves no room for a log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in a record; another thread may be drawing."""
+        self.text = record.getMessage() if record.levelno >= logging.WARNING else ""
