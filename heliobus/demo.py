@@ -9,10 +9,10 @@ answered whole, samples on the bus, and the rows of the database against the jou
 """
 
 import logging
+import math
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -23,10 +23,10 @@ from pathlib import Path
 from broker import listeners
 from heliobus import components, contract, tally, watch
 from heliobus.bus import Message
-from heliobus.errors import FrameError
+from heliobus.errors import ConfigError, FrameError
 from heliobus.guard import EXIT_FAILED, EXIT_STOPPED
 from heliobus.own_broker import OwnBroker
-from heliobus.process import run_component
+from heliobus.process import Lock, run_component
 from heliobus.sample import load_object
 from heliobus.settings import (
     BridgeSettings,
@@ -46,7 +46,9 @@ log = logging.getLogger(__name__)
 EVERY_S = 2.0
 BAUD = 2400
 DRAIN_S = 10.0
+PORT_S = 5.0
 USUAL_PORT = 1883
+_PORTS_END = 32768  # from there on the kernel gives ports to clients
 # In the demo a day takes twelve minutes, and it begins in the morning.
 FASTER = 120.0
 _MORNING_S = 9 * 3600.0
@@ -55,24 +57,45 @@ _DAY_S = 86400.0
 
 def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
     """Run the house until a signal or for some seconds. Return 1 if anything was lost."""
-    folder = data.absolute() if data else Path(tempfile.mkdtemp(prefix="heliobus-demo-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    # From here on, since Ctrl-C in the very first second is to end it in order, too.
+    stop = _stop_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # The table is drawn by a child, which Ctrl-Z would not reach.
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    port = _port(port)
+    folder = _folder(data)
+    result = EXIT_STOPPED
     try:
-        return Demo(folder, port or _free_port()).run(seconds)
+        with Lock(folder, "demo"):
+            result = Demo(installation(folder, port)).run(seconds, stop)
     finally:
-        if data is None:
+        if data is None and result == EXIT_STOPPED:
             shutil.rmtree(folder, ignore_errors=True)
+    return result
 
 
-def _free_port() -> int:
-    """Give the usual port, or some other where a broker listens there already."""
+def _port(wanted: int | None) -> int:
+    """Give the port that is wanted, or the first free one from the usual one on."""
     host = BrokerSettings().host
-    if not listeners.taken(host, USUAL_PORT):
-        return USUAL_PORT
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    if wanted is None:
+        return next(p for p in range(USUAL_PORT, _PORTS_END) if not listeners.taken(host, p))
+    if listeners.taken(host, wanted):
+        raise ConfigError(
+            f"--port {wanted}: in use by {listeners.holder(wanted)}; name another port, "
+            "or leave --port out: then a free one is found"
+        )
+    return wanted
+
+
+def _folder(data: Path | None) -> Path:
+    try:
+        if data is None:
+            return Path(tempfile.mkdtemp(prefix="heliobus-demo-"))
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--data {data}: {error.strerror}; name a folder that you may write to"
+        ) from error
+    return data.absolute()
 
 
 def installation(folder: Path, port: int) -> Settings:
@@ -80,7 +103,7 @@ def installation(folder: Path, port: int) -> Settings:
     inverter = DeviceSettings(
         name="inverter",
         every_s=EVERY_S,
-        link=f"serial://{folder}/inverter?baud={BAUD}",
+        link=f"serial://{_port_path(folder)}?baud={BAUD}",
         options={"layout": "pi30"},
     )
     return Settings(
@@ -95,75 +118,102 @@ def installation(folder: Path, port: int) -> Settings:
 
 
 class Demo:
-    """The processes of the demo and what they leave to be counted."""
+    """The processes of the demo's installation and what they leave to be counted."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self._folder = folder
-        self._settings = installation(folder, port)
-        self._house_note = folder / "house.json"
-        self._screen_note = folder / "screen.json"
-        self._log_path = folder / "demo.log"
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.data
+        self._house_note = self._folder / "house.json"
+        self._screen_note = self._folder / "screen.json"
+        self._log_path = self._folder / "demo.log"
         self._contract = contract.load()
         self._head = ""
 
-    def run(self, seconds: float | None) -> int:
+    def run(self, seconds: float | None, stop: threading.Event) -> int:
         """Start everything, keep it running, end it in order, and count."""
         started_ms = round(time.time() * 1000)
-        for path in (self._house_note, self._screen_note):
+        # What a run that was killed has left; its port may be somebody's terminal by now.
+        for path in (self._house_note, self._screen_note, _port_path(self._folder)):
             path.unlink(missing_ok=True)
         broker = OwnBroker(self._settings.broker, self._folder / "broker")
-        broker.start()
-        self._settings = replace(self._settings, broker=broker.settings)
-        self._head = self._describe(broker.name)
-        end_s = time.monotonic() + seconds if seconds else float("inf")
-        supervisor = Supervisor(("house", "screen", "archive", "axpert"), self._work)
         with _log_to(self._log_path):
-            supervisor.keep_running(until=lambda: time.monotonic() >= end_s, tend=broker.tend)
-            supervisor.stop("axpert")
-            self._drain(started_ms)
-            for name in ("archive", "screen", "house"):
-                supervisor.stop(name)
-            broker.stop()
+            broker.start()
+            try:
+                self._settings = replace(self._settings, broker=broker.settings)
+                self._head = self._describe(broker.name)
+                self._supervise(seconds, stop, broker, started_ms)
+            finally:
+                broker.stop()
         return self._count(started_ms)
+
+    def _supervise(
+        self, seconds: float | None, stop: threading.Event, broker: OwnBroker, started_ms: int
+    ) -> None:
+        end_s = time.monotonic() + seconds if seconds else math.inf
+        supervisor = Supervisor(("house", "screen", "archive", "axpert"), self._work)
+        supervisor.keep_running(
+            until=lambda: stop.is_set() or time.monotonic() >= end_s, tend=broker.tend
+        )
+        supervisor.stop("axpert")
+        self._drain(started_ms)
+        for name in ("archive", "screen", "house"):
+            supervisor.stop(name)
 
     def _describe(self, broker: str) -> str:
         host, port = self._settings.broker.host, self._settings.broker.port
         return (
-            "A simulated house: nothing is connected to this computer. Ctrl-C ends it.\n"
+            "A simulated house: nothing is connected to this computer. Ctrl-C ends it.\n\n"
             f"inverter  an Axpert MAX on a {BAUD}-baud line;"
             f" its day takes {_DAY_S / FASTER / 60:.0f} minutes\n"
-            f"broker    {broker} on {host}:{port}; see all with\n"
+            f"broker    {broker} on {host}:{port}; see all that is on it with\n"
             f"          mosquitto_sub -p {port} -v -t 'heliobus/#'\n"
-            f"archive   {self._folder}/history.db; log {self._log_path}\n\n"
+            f"archive   {self._folder}/history.db\n"
+            f"log       {self._log_path}\n\n"
         )
 
     # ------------------------------------------------------------------ the processes
 
     def _work(self, name: str) -> int:
+        # Until a process is ready to end in order, SIGTERM ends it at once.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if name == "house":
             return self._house()
         if name == "screen":
             return self._screen()
+        if name in self._settings.bridges:
+            self._wait_for_the_port()
         return run_component(self._settings, name, self._contract)
+
+    def _wait_for_the_port(self) -> None:
+        """Let the house make the port: a bridge that comes first would report an error."""
+        end_s = time.monotonic() + PORT_S
+        while not _port_path(self._folder).exists() and time.monotonic() < end_s:
+            time.sleep(0.02)
 
     def _house(self) -> int:
         """Be the devices until SIGTERM; leave how many polls were answered whole."""
-        stop = _stop_on_signal()
+        stop = _stop_on(signal.SIGTERM)
         began_s = time.monotonic()
         today_s = time.time() // _DAY_S * _DAY_S + _MORNING_S
         inverter = components.simulator("voltronic")(
             clock=lambda: today_s + FASTER * (time.monotonic() - began_s)
         )
-        with serve_pty(inverter, baud=BAUD, link_path=self._folder / "inverter"):
+        with serve_pty(inverter, baud=BAUD, link_path=_port_path(self._folder)):
             stop.wait()
         tally.note(self._house_note, measured=inverter.answered_polls)
         return EXIT_STOPPED
 
     def _screen(self) -> int:
         """Show the bus until SIGTERM; leave how many samples were on it."""
-        stop = _stop_on_signal()
+        stop = _stop_on(signal.SIGTERM)
         counter = _Counter(Topics(self._settings.site))
-        watch.show(self._settings, "", stop, head=self._head, seen=counter.take)
+        try:
+            watch.show(self._settings, "", stop, head=self._head, seen=counter.take)
+        except BrokenPipeError:
+            # Whoever read our output has seen enough: the demo is over.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.kill(os.getppid(), signal.SIGTERM)
+            stop.wait()
         tally.note(self._screen_note, published=len(counter.seen), rewritten=counter.rewritten)
         return EXIT_STOPPED
 
@@ -188,7 +238,10 @@ class Demo:
             stored=self._stored(started_ms),
         )
         sys.stdout.write(f"{result}\n")
-        return EXIT_STOPPED if result.good else EXIT_FAILED
+        if result.good:
+            return EXIT_STOPPED
+        sys.stderr.write(f"{self._folder} is kept; demo.log in it may tell what has happened\n")
+        return EXIT_FAILED
 
 
 class _Counter:
@@ -213,9 +266,15 @@ class _Counter:
             log.warning("%s: not JSON", message.topic)
 
 
-def _stop_on_signal() -> threading.Event:
+def _port_path(folder: Path) -> Path:
+    """Name the inverter's port."""
+    return folder / "inverter"
+
+
+def _stop_on(*numbers: signal.Signals) -> threading.Event:
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for number in numbers:
+        signal.signal(number, lambda *_: stop.set())
     return stop
 
 
