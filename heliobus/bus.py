@@ -250,7 +250,9 @@ class Bus:
             self._protocol = mqtt.MQTTv311
         elif reason.getName() in ("Bad user name or password", "Not authorized"):
             user = self._broker.username or self._name
-            who = f"user '{user}' or its password is" if self._broker.password else "no password is"
+            who = f"user '{user}' or its password is"
+            if self._broker.password is None:
+                who = "a connection without a password is"
             self._faults.report(
                 "broker",
                 f"{where}: {who} not accepted ({reason}); check broker.user and "
