@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -77,8 +78,9 @@ class Lock:
                 f"'{self._name}' runs already (pid {holder or 'unknown'}, {self._path}); "
                 "stop it first"
             ) from error
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
+        with suppress(OSError):  # only for messages: a full disk is no reason not to run
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
 
     def __exit__(self, *_: object) -> None:
         """Let go of the lock."""
