@@ -55,10 +55,15 @@ class Blocks:
         self._db: sqlite3.Connection | None = None
 
     def open(self) -> str | None:
-        """Open or create the file. Say so in a line where a damaged one had to be set aside."""
+        """Open or create the file. Say so in a line where a damaged one had to be set aside.
+
+        Raise OSError and sqlite3.OperationalError, which may pass: locked, full, input/output.
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = self._connect()
+        except sqlite3.OperationalError:
+            raise
         except sqlite3.DatabaseError as error:
             return self.mend(error)
         return None

@@ -57,30 +57,45 @@ class Journal:
         self._torn = False
         self._recent: list[Entry] = []
         self._last: dict[str, int] = {}
+        self._is_open = False
         self.unjournaled = 0
         self.fault: str | None = None
 
     def open(self) -> list[str]:
-        """Open or create the files. Return what had to be mended, a line each. Raise OSError."""
-        report = self._blocks.open()
-        self._last = self._blocks.heads()
-        for path in (self._moving_path, self._tail_path):
-            self._take_up(path)
+        """Open or create the files. Return what had to be mended, a line each.
+
+        Where that cannot be done, as on a full disk, samples are only counted, and each flush
+        tries again.
+        """
+        try:
+            report = self._blocks.open()
+            known = self._blocks.heads()
+            for path in (self._moving_path, self._tail_path):
+                known.update(self._take_up(path))
+        except (OSError, sqlite3.OperationalError) as error:
+            self._blocks.close()
+            self._recent.clear()
+            self.fault = f"{self._tail_path.stem}.journal: {error}"
+            return []
+        self.fault = None
         self._begin_tail()
+        with self._lock:
+            self._last = known | self._last
+            self._is_open = True
         return [report] if report else []
 
-    def _take_up(self, path: Path) -> None:
-        """Take the entries of a tail that a stopped process left behind."""
+    def _take_up(self, path: Path) -> dict[str, int]:
+        """Take the entries of a tail that a stopped process left behind; give its heads."""
         try:
             entries = list(read_entries(path.read_bytes()))
         except FileNotFoundError:
-            return
+            return {}
         # Killed after the block was written, before its tail was deleted: it is there already.
         if entries and entries != self._blocks.newest():
             self._recent.extend(entries)
             self._settle(len(entries))
-            self._last.update({entry.device: entry.time_ms for entry in entries})
         path.unlink()
+        return {entry.device: entry.time_ms for entry in entries}
 
     def _begin_tail(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -96,6 +111,7 @@ class Journal:
         if self._tail is not None:  # the flush may have failed between two tails
             os.close(self._tail)
             self._tail = None
+        self._is_open = False
         self._blocks.close()
 
     # ------------------------------------------------------------------ writing
@@ -105,7 +121,7 @@ class Journal:
         entry = Entry(sample.device, sample.time_ms, sample.prev_ms, payload)
         with self._lock:
             self._last[entry.device] = entry.time_ms
-            written = self._write(entry.line())
+            written = self._is_open and self._write(entry.line())
             if written:
                 self._recent.append(entry)
             else:
@@ -133,6 +149,9 @@ class Journal:
 
         `prune_before_ms` None: the clock is not good enough to delete by age.
         """
+        if not self._is_open:
+            self.open()
+            return
         try:
             with self._lock:
                 count = len(self._recent)
@@ -184,18 +203,18 @@ class Journal:
         return {device: (self._oldest_of(device, last), last) for device, last in newest.items()}
 
     def _oldest_of(self, device: str, last_ms: int) -> int:
-        entry = next(self._entries(device, 0), None)
+        entry = next(self._entries(device, 0), None) if self._is_open else None
         return entry.time_ms if entry else last_ms
 
     @property
     def size_bytes(self) -> int:
         """Give the bytes in use in the journal file."""
-        return self._blocks.size_bytes
+        return self._blocks.size_bytes if self._is_open else 0
 
     @property
     def oldest_ms(self) -> int | None:
         """Give the time of the oldest entry that is kept."""
-        return self._blocks.oldest_ms
+        return self._blocks.oldest_ms if self._is_open else None
 
     def batch(
         self, device: str, after_ms: int | None, until_ms: int | None, max_bytes: int = BATCH_BYTES
@@ -204,6 +223,8 @@ class Journal:
 
         A batch ends at `until_ms`, at `max_bytes`, or before the sample that begins a new chain.
         """
+        if not self._is_open:  # the sink will hear of the newest time, and ask again
+            return Batch(after_ms, after_ms)
         try:
             return self._batch(device, after_ms, until_ms, max_bytes)
         except sqlite3.Error as error:
