@@ -130,7 +130,8 @@ class Outbox:
         )
         payload = sample.payload()
         if not self._journal.append(sample, payload):
-            self._faults.report("journal", f"{self._journal.fault}; publishing goes on unjournaled")
+            text = f"{self._journal.fault}; publishing goes on unjournaled"
+            self._faults.report("journal", text, alike=True)
         if measured.device == t.BUS:
             self._bus.publish(self._topics.component(self._name, "event"), payload)
             return
@@ -170,7 +171,7 @@ class Outbox:
         trusted = self._clock.synced
         self._journal.flush(self._clock.now_ms() - keep_ms if trusted else None)
         if self._journal.fault:
-            self._faults.report("journal", self._journal.fault)
+            self._faults.report("journal", self._journal.fault, alike=True)
         else:
             self._faults.over("journal", "the journal is written again")
 
