@@ -25,7 +25,7 @@ class Claims:
         self._me = me
         self._takeover = takeover
         self._claims = dict.fromkeys(devices, Claim.PENDING)
-        self._holders: dict[str, str] = {}
+        self._holders: dict[str, tuple[str, bool]] = {}  # its bridge, and whether that takes over
         self._live: set[str] = set()
 
     def state(self, device: str) -> Claim:
@@ -34,7 +34,7 @@ class Claims:
 
     def holder(self, device: str) -> str | None:
         """Name the other bridge whose device it is."""
-        return self._holders.get(device)
+        return self._holders[device][0] if device in self._holders else None
 
     def lost_connection(self) -> None:
         """Begin anew: what the broker retains may have changed."""
@@ -48,7 +48,7 @@ class Claims:
             self._live.add(component)
             return []
         self._live.discard(component)
-        return self._claim(d for d, holder in self._holders.items() if holder == component)
+        return self._claim([d for d in self._holders if self.holder(d) == component])
 
     def take_info(self, device: str, bridge: str | None, *, takeover: bool = False) -> list[str]:
         """Note whose info stands on a device's topic (None: cleared).
@@ -65,26 +65,38 @@ class Claims:
         if bridge is None:
             self._holders.pop(device, None)
             return self._claim([device])
-        if claim is Claim.OURS and bridge in self._live and not (takeover and not self._takeover):
-            return [device]
-        self._holders[device] = bridge
+        if bridge in self._live and self._keeps(claim, takeover=takeover):
+            return [device] if claim is Claim.OURS else []
+        self._holders[device] = bridge, takeover
         if claim is not Claim.PENDING and bridge in self._live:
             self._claims[device] = Claim.THEIRS
         return []
+
+    def _keeps(self, claim: Claim, *, takeover: bool) -> bool:
+        """Say whether a claim of ours stands against another's: first who takes over, then order.
+
+        Two that both take over must not: they would answer each other for ever.
+        """
+        if claim not in (Claim.CLAIMED, Claim.OURS):
+            return False
+        return claim is Claim.OURS if takeover == self._takeover else self._takeover
 
     def settle(self) -> list[str]:
         """Decide what is pending: the broker has told all. Return the devices to publish."""
         pending = [device for device, claim in self._claims.items() if claim is Claim.PENDING]
         for device in pending:
-            if self._holders.get(device) in self._live and not self._takeover:
+            if not self._is_free(device):
                 self._claims[device] = Claim.THEIRS
         return self._claim(pending)
 
     def _claim(self, devices: Iterable[str]) -> list[str]:
         claimed = []
         for device in devices:
-            free = self._takeover or self._holders.get(device) not in self._live
-            if free and self._claims[device] in (Claim.PENDING, Claim.THEIRS):
+            if self._is_free(device) and self._claims[device] in (Claim.PENDING, Claim.THEIRS):
                 self._claims[device] = Claim.CLAIMED
                 claimed.append(device)
         return claimed
+
+    def _is_free(self, device: str) -> bool:
+        holder, takes_over = self._holders.get(device, ("", False))
+        return holder not in self._live or (self._takeover and not takes_over)
