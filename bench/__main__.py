@@ -39,7 +39,7 @@ BENCHES: Mapping[Callable[[Path], dict[str, float]], tuple[str, ...]] = MappingP
         quick.decoding: ("qpigs",),
         quick.command: ("help",),
         keeping.transactions: ("commits",),
-        keeping.bytes_a_day: ("written", "kept"),
+        keeping.bytes_a_day: ("written", "synced", "kept"),
         keeping.latency: ("latency_p50", "latency_p99"),
         living.stopping: ("stop_in_a_read", "stop_without_broker"),
         living.together: ("pss_under_up",),

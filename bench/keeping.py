@@ -61,17 +61,22 @@ def bytes_a_day(folder: Path) -> dict[str, float]:
     folder.mkdir(parents=True)
     journal = Journal(folder, "bridge", JournalSettings())
     journal.open()
-    size_bytes, written_bytes = journal.size_bytes, _written_bytes()
+    size_bytes, written_bytes, synced_bytes = journal.size_bytes, _written_bytes(), 0
     for second, values in _hour():
         for device in range(_DEVICES):
             _append(journal, _sample(f"inverter{device}", second * 1000 + device, values))
         if second % _FLUSH_S == 0:
+            before_bytes = _written_bytes()
             journal.flush(None)
-    journal.flush(None)
+            synced_bytes += _written_bytes() - before_bytes
     kept_bytes = journal.size_bytes - size_bytes
-    handed_bytes = _written_bytes() - written_bytes
+    written_bytes = _written_bytes() - written_bytes
     journal.close()
-    return {"written": handed_bytes * 24 / 1e6, "kept": kept_bytes * 24 / 1e6}
+    return {
+        "written": written_bytes * 24 / 1e6,
+        "synced": synced_bytes * 24 / 1e6,
+        "kept": kept_bytes * 24 / 1e6,
+    }
 
 
 def _hour() -> Iterator[tuple[int, Values]]:
