@@ -207,6 +207,11 @@ class Journal:
         return entry.time_ms if entry else last_ms
 
     @property
+    def is_open(self) -> bool:
+        """Say whether `batch` may be called; else a sink that asks is to ask again."""
+        return self._is_open
+
+    @property
     def size_bytes(self) -> int:
         """Give the bytes in use in the journal file."""
         return self._blocks.size_bytes if self._is_open else 0
@@ -223,8 +228,6 @@ class Journal:
 
         A batch ends at `until_ms`, at `max_bytes`, or before the sample that begins a new chain.
         """
-        if not self._is_open:  # the sink will hear of the newest time, and ask again
-            return Batch(after_ms, after_ms)
         try:
             return self._batch(device, after_ms, until_ms, max_bytes)
         except sqlite3.Error as error:

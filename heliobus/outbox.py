@@ -215,6 +215,8 @@ class Outbox:
                 topic, str(error), {"request": payload[:200].decode("utf-8", "replace")}
             )
             return
+        if not self._journal.is_open:
+            return
         batch = self._journal.batch(request["device"], after_ms, until_ms)
         self._bus.publish(
             self._topics.component(sink, "history"),
