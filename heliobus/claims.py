@@ -1,8 +1,9 @@
 """Which bridge a device belongs to, when two are configured for it.
 
 The retained `info` of a device names its bridge. A bridge that finds another's, whose status is
-not offline, keeps its hands off. Two that start at the same moment both publish; the broker puts
-their messages in one order that both see, and the first one wins. Pure logic, no I/O.
+not offline, keeps its hands off. Of those that start at the same moment and all publish, the one
+whose name comes first keeps the device: the order of their messages would not do, as one of them
+may be gone before the others have read it. Pure logic, no I/O.
 """
 
 from collections.abc import Iterable
@@ -65,21 +66,20 @@ class Claims:
         if bridge is None:
             self._holders.pop(device, None)
             return self._claim([device])
-        if bridge in self._live and self._keeps(claim, takeover=takeover):
+        if bridge in self._live and self._keeps(claim, bridge, takeover=takeover):
             return [device] if claim is Claim.OURS else []
         self._holders[device] = bridge, takeover
-        if claim is not Claim.PENDING and bridge in self._live:
+        if claim is Claim.PENDING:
+            return []
+        if bridge in self._live:
             self._claims[device] = Claim.THEIRS
-        return []
+        return self._claim([device])
 
-    def _keeps(self, claim: Claim, *, takeover: bool) -> bool:
-        """Say whether a claim of ours stands against another's: first who takes over, then order.
-
-        Two that both take over must not: they would answer each other for ever.
-        """
+    def _keeps(self, claim: Claim, bridge: str, *, takeover: bool) -> bool:
+        """Say whether a claim of ours stands against another's, which thinks the opposite."""
         if claim not in (Claim.CLAIMED, Claim.OURS):
             return False
-        return claim is Claim.OURS if takeover == self._takeover else self._takeover
+        return self._me < bridge if takeover == self._takeover else self._takeover
 
     def settle(self) -> list[str]:
         """Decide what is pending: the broker has told all. Return the devices to publish."""

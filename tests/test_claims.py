@@ -114,18 +114,17 @@ def test_a_bridge_says_again_what_is_its_own_when_another_comes_too_late() -> No
     assert claims.state("x") is Claim.OURS
 
 
-def test_the_first_of_two_infos_wins_when_both_start_at_once() -> None:
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_of_two_that_start_at_once_the_first_by_name_keeps_the_device(order: str) -> None:
     first, second = Claims("a", ["x"]), Claims("b", ["x"])
     first.take_status("b", offline=False)
     second.take_status("a", offline=False)
     assert first.settle() == second.settle() == ["x"]
-    for claims in (first, second):
-        claims.take_info("x", "a")
-    again = [claims.take_info("x", "b") for claims in (first, second)]
-    assert again == [["x"], []]
-    assert (first.state("x"), second.state("x")) == (Claim.OURS, Claim.THEIRS)
+    again = [first.take_info("x", name) for name in order]
+    assert again == ([[], ["x"]] if order == "ab" else [[], []])  # the last info names it
+    assert [second.take_info("x", name) for name in order] == [[], []]
     assert second.take_info("x", "a") == []
-    assert second.state("x") is Claim.THEIRS
+    assert (first.state("x"), second.state("x")) == (Claim.OURS, Claim.THEIRS)
 
 
 def test_devices_that_are_not_ours_are_no_concern_of_ours() -> None:
