@@ -11,30 +11,24 @@ own on the bus.
 """
 
 import json
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from heliobus.journal import Journal
 from heliobus.sample import time_ms
 from heliobus.settings import JournalSettings
 from heliobus.simulation import serve_tcp
-from tests.helpers import ROOT, BrokerProcess, wait_until
+from tests.helpers import BrokerProcess, wait_until
+from tests.processes import SITE, Ear, Program
 
-SITE = "farm"
 BRIDGE, SINK = "meters", "archive"
 DEVICES = ("pump", "well")
 EVERY = "0.1s"
@@ -42,7 +36,6 @@ EVERY = "0.1s"
 AT_REST_S = 5.0
 # Nobody has asked for so long: the asking has stopped.
 SILENCE_S = 1.5
-PLUGINS = ROOT / "tests" / "plugins"
 
 Key: TypeAlias = tuple[str, str, str, int]  # site, bridge, device, ms since 1970
 Rows: TypeAlias = dict[Key, dict[str, Any]]
@@ -61,120 +54,15 @@ class Counters:
         return b"".join(b"%s %d\n" % (name, self.counts[name]) for name in names)
 
 
-class Program:
-    """One `heliobus` process, and what it says."""
+@dataclass(frozen=True)
+class Rest:
+    """Whether all is well: no device has a hole, and nobody has asked of late."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *arguments: str,
-        config: str = "heliobus.yaml",
-        before: Sequence[str] = (),
-    ) -> None:
-        self.log = folder / f"{'-'.join(arguments)}.log"
-        self._folder = folder
-        self._command = [*before, sys.executable, "-m", "heliobus", "-c", config, *arguments]
-        self._process: subprocess.Popen[bytes] | None = None
+    holes: Sequence[Any]
+    asked: Sequence[bytes]
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.running:
-            self.kill()
-        if kind is None and ("Traceback" in self.said or "a bug in" in self.said):
-            raise RuntimeError(f"{self._command}:\n{self.said}")
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise RuntimeError(f"{self._command}: not started")
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def said(self) -> str:
-        return self.log.read_text() if self.log.exists() else ""
-
-    def start(self) -> None:
-        path = os.pathsep.join(map(str, (ROOT, PLUGINS)))
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=self._folder,
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def says(self, *words: str) -> str:
-        """Wait for one line with all these words, and give it."""
-
-        def line() -> str:
-            lines = self.said.splitlines()
-            return next((one for one in lines if all(word in one for word in words)), "")
-
-        return wait_until(line, f"{words}\n{self.said}", 15)
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        self.wait()
-
-    def stop(self, deadline_s: float = 10.0) -> int:
-        if self.running:
-            os.kill(self.pid, signal.SIGTERM)
-        return self.wait(deadline_s)
-
-    def wait(self, deadline_s: float = 10.0) -> int:
-        if self._process is None:
-            raise RuntimeError(f"{self._command}: not started")
-        return self._process.wait(deadline_s)
-
-
-class Ear:
-    """A client of our own that keeps what is said on the bus, through every restart of it."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._lock = threading.Lock()
-        self._heard: list[tuple[float, MQTTMessage]] = []
-        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
-        self.client.reconnect_delay_set(1, 1)
-        self.client.on_message = self._take
-        self.client.on_connect = lambda client, *_: client.subscribe(f"heliobus/{SITE}/#", 1)
-
-    def __enter__(self) -> Self:
-        self.client.connect_async("127.0.0.1", self._port, keepalive=5)
-        self.client.loop_start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-    def _take(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        with self._lock:
-            self._heard.append((time.monotonic(), message))
-
-    def heard(self, leaf: str, since_s: float = 0.0) -> list[MQTTMessage]:
-        """Give the messages whose topic ends so."""
-        with self._lock:
-            heard = list(self._heard)
-        return [m for at_s, m in heard if at_s >= since_s and m.topic.endswith(leaf)]
-
-    def status(self, name: str) -> dict[str, Any]:
-        """Give the newest status of a component, {} before the first."""
-        heard = self.heard(f"/bus/{name}/status")
-        return json.loads(heard[-1].payload) if heard else {}
-
-    def say(self, leaf: str, body: Mapping[str, Any], *, retain: bool = False) -> None:
-        """Publish something of our own."""
-        self.client.publish(f"heliobus/{SITE}/{leaf}", json.dumps(body), qos=1, retain=retain)
+    def __bool__(self) -> bool:
+        return not self.holes and not self.asked
 
 
 class House:
@@ -262,19 +150,19 @@ class House:
 
         wait_until(flow, f"newer samples in the archive\n{self.said}", 30)
 
-    def recovers(self) -> float:
+    def recovers(self, within_s: float = AT_REST_S) -> float:
         """Wait until all that was missed is stored and nobody asks for more. Give the seconds."""
         self.flows()
         begin_s = time.monotonic()
-        wait_until(
-            lambda: not self.holes() and not self.asked(time.monotonic() - SILENCE_S),
-            f"rest\n{self.said}",
-            AT_REST_S + SILENCE_S,
-        )
+        wait_until(self._rest, f"rest\n{self.said}", within_s + SILENCE_S)
         return time.monotonic() - begin_s - SILENCE_S
 
+    def _rest(self) -> "Rest":
+        heard = self.ear.heard("/replay", time.monotonic() - SILENCE_S)
+        return Rest(self.holes(), [bytes(message.payload) for message in heard])
+
     def ends(self) -> dict[tuple[str, str, str], tuple[int, int]]:
-        """Give cursor and newest stored time, in ms, of every device of the archive."""
+        """Give cursor (0 for none) and newest stored time, in ms, of every device of ours."""
         if not self.database.exists():
             return {}
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
@@ -285,10 +173,11 @@ class House:
             if not newest:
                 return {}
             rows = db.execute(
-                f"SELECT c.site, c.bridge, c.device, cursor_ms, last FROM cursors c JOIN devices"
-                f" USING (site, bridge, device) JOIN ({newest}) ON device_id = devices.id"
+                "SELECT site, bridge, device, cursor_ms, last FROM devices"
+                f" JOIN ({newest}) ON device_id = devices.id LEFT JOIN cursors"
+                " USING (site, bridge, device) WHERE bridge != ''"
             ).fetchall()
-        return {(s, b, d): (cursor_ms, time_ms(last)) for s, b, d, cursor_ms, last in rows}
+        return {(s, b, d): (cursor_ms or 0, time_ms(last)) for s, b, d, cursor_ms, last in rows}
 
     def holes(self) -> list[Any]:
         """Give the devices whose cursor is not the newest stored time."""

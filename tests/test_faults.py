@@ -14,15 +14,14 @@ from tests.house import (
     BRIDGE,
     DEVICES,
     SINK,
-    SITE,
     Counters,
     House,
-    Program,
     Rows,
     as_stored,
     wall_ms,
 )
 from tests.house_faults import Fault, Mishap, frozen, killed, locked, suffer
+from tests.processes import SITE, Program
 
 pytestmark = pytest.mark.broker
 

@@ -51,6 +51,8 @@ def live(seed: int, folder: Path) -> str:
     try:
         with house.running():
             return endure(house, chance)
+    except pytest.fail.Exception as failed:
+        raise RuntimeError(str(failed)) from None  # which another process can be told
     finally:
         broker.stop()
 

@@ -11,7 +11,8 @@ import pytest
 
 from heliobus.settings import BrokerStart
 from tests.helpers import BrokerProcess, wait_until
-from tests.house import BRIDGE, SINK, House, Program, wall_ms
+from tests.house import BRIDGE, SINK, House, wall_ms
+from tests.processes import Program
 
 pytestmark = pytest.mark.broker
 
