@@ -11,6 +11,7 @@ own, so it can be read on a light page and on a dark one.
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -18,9 +19,11 @@ import termios
 from html import escape
 from pathlib import Path
 
-COLUMNS, ROWS = 92, 22
+COLUMNS, ROWS = 86, 24
 SECONDS = 60.0
 _FRAME_BEGINS, _FRAME_ENDS, _LINE_ENDS = "\x1b[H", "\x1b[J", "\x1b[K"
+_PAINT = re.compile(r"\x1b\[([0-9]+)m")
+_STYLES = {"0": "", "1": ' font-weight="bold"', "31": ' fill="#ff7b72"'}
 
 _CELL_W, _LINE_H = 8.4, 19  # of a monospaced font of 14 px
 _MARGIN, _BAR_H = 18, 34
@@ -77,13 +80,20 @@ def draw(lines: list[str], title: str) -> str:
 
 
 def _row(line: str, y: int) -> str:
-    """Place a line cell by cell, whatever the width of the reader's font."""
-    start = len(line) - len(line.lstrip())
-    text = line[start:]
-    return (
-        f'<text x="{_MARGIN + start * _CELL_W:.1f}" y="{y}" '
-        f'textLength="{len(text) * _CELL_W:.1f}">{escape(text)}</text>'
-    )
+    """Place the pieces of a line by their cells, whatever the width of the reader's font."""
+    placed, column, style = "", 0, ""
+    for at, piece in enumerate(_PAINT.split(line)):
+        if at % 2:  # the code between two pieces of text
+            style = _STYLES[piece]
+            continue
+        text = piece.strip()
+        if text:
+            x = _MARGIN + (column + len(piece) - len(piece.lstrip())) * _CELL_W
+            width = len(text) * _CELL_W
+            placed += f'<text x="{x:.1f}" y="{y}" textLength="{width:.1f}"{style}>'
+            placed += f"{escape(text)}</text>"
+        column += len(piece)
+    return placed
 
 
 def main() -> None:
