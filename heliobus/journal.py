@@ -13,13 +13,16 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from heliobus.blocks import Blocks, Entry, read_entries
 from heliobus.sample import Sample
 from heliobus.settings import JournalSettings
+
+T = TypeVar("T")
 
 BATCH_BYTES = 60_000  # of samples; the whole answer stays below 64 kB
 # A cursor of which there is no entry may be of the last seconds of the tail, which a power cut
@@ -200,7 +203,12 @@ class Journal:
     def heads(self) -> dict[str, tuple[int, int]]:
         """Give the oldest kept and the newest time of every device, in ms since 1970."""
         newest = dict(self._last)
-        return {device: (self._oldest_of(device, last), last) for device, last in newest.items()}
+        return self._readable(
+            lambda: {
+                device: (self._oldest_of(device, last), last) for device, last in newest.items()
+            },
+            {},
+        )
 
     def _oldest_of(self, device: str, last_ms: int) -> int:
         entry = next(self._entries(device, 0), None) if self._is_open else None
@@ -214,12 +222,12 @@ class Journal:
     @property
     def size_bytes(self) -> int:
         """Give the bytes in use in the journal file."""
-        return self._blocks.size_bytes if self._is_open else 0
+        return self._readable(lambda: self._blocks.size_bytes, 0) if self._is_open else 0
 
     @property
     def oldest_ms(self) -> int | None:
         """Give the time of the oldest entry that is kept."""
-        return self._blocks.oldest_ms if self._is_open else None
+        return self._readable(lambda: self._blocks.oldest_ms, None) if self._is_open else None
 
     def batch(
         self, device: str, after_ms: int | None, until_ms: int | None, max_bytes: int = BATCH_BYTES
@@ -227,12 +235,21 @@ class Journal:
         """Give what follows `after_ms` (None: from the beginning) in the log, at most one batch.
 
         A batch ends at `until_ms`, at `max_bytes`, or before the sample that begins a new chain.
+        Raise OSError where the file cannot be read now.
         """
+        for _ in range(2):  # a second time on the new file, where a damaged one was set aside
+            batch = self._readable(lambda: self._batch(device, after_ms, until_ms, max_bytes), None)
+            if batch is not None:
+                return batch
+        raise OSError(self.fault)
+
+    def _readable(self, read: Callable[[], T], otherwise: T) -> T:
+        """Read from the file; set it aside where it is damaged, and give `otherwise`."""
         try:
-            return self._batch(device, after_ms, until_ms, max_bytes)
+            return read()
         except sqlite3.Error as error:
             self.fault = self._blocks.mend(error) or f"{self._tail_path.stem}.journal: {error}"
-        return self._batch(device, after_ms, until_ms, max_bytes)
+            return otherwise
 
     def _batch(
         self, device: str, after_ms: int | None, until_ms: int | None, max_bytes: int

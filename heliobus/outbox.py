@@ -217,7 +217,11 @@ class Outbox:
             return
         if not self._journal.is_open:
             return
-        batch = self._journal.batch(request["device"], after_ms, until_ms)
+        try:
+            batch = self._journal.batch(request["device"], after_ms, until_ms)
+        except OSError as error:
+            self._faults.report("journal", f"{error}; not answering '{sink}', which asks again")
+            return
         self._bus.publish(
             self._topics.component(sink, "history"),
             self._history(request["id"], request["device"], batch),

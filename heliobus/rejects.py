@@ -28,9 +28,9 @@ class Rejects:
         line = dumps(
             {
                 "time": time_text(round(time.time() * 1000)),
-                "topic": topic,
-                "reason": reason,
-                "found": {name: repr(value)[:200] for name, value in found.items()},
+                "topic": _sayable(topic),
+                "reason": _sayable(reason),
+                "found": {_sayable(name)[:200]: repr(value)[:200] for name, value in found.items()},
             }
         )
         self._bus.publish(self._topic, line)
@@ -39,3 +39,8 @@ class Rejects:
                 self._path.replace(self._path.with_suffix(".rejected-before"))
             with self._path.open("ab") as file:
                 file.write(line + b"\n")
+
+
+def _sayable(text: str) -> str:
+    """Cut a text that somebody else wrote, and take from it what UTF-8 cannot say."""
+    return text[:1000].encode("utf-8", "replace").decode()
