@@ -26,6 +26,7 @@ from heliobus.cursor import MINUS_INFINITY, Key, Request
 from heliobus.intake import FOREIGN_SAMPLES, Intake
 from heliobus.journal import Journal
 from heliobus.outbox import Outbox
+from heliobus.rejects import Rejects
 from heliobus.sample import Sample, dumps, time_text
 from heliobus.settings import BrokerSettings, ClockSettings, JournalSettings
 from heliobus.topics import Topics
@@ -626,7 +627,8 @@ class BridgeSide:
         self.journal.open()
         self.outbox = Outbox(
             "axpert", TOPICS, contract=CONTRACT, clock=clock, journal=self.journal,
-            bus=Wire(self.broker), settings=JournalSettings(), folder=folder,
+            bus=(wire := Wire(self.broker)), settings=JournalSettings(),
+            rejects=Rejects(folder / "axpert.rejected", "axpert", TOPICS, wire),
         )  # fmt: skip
 
     def measure(self, device: str, after_ms: int) -> None:
@@ -794,6 +796,8 @@ class AnythingFails(RuleBasedStateMachine):
     def lose_the_disk(self) -> None:
         with self._noting_what_is_lost():
             self.bridge.lose_the_disk()
+        for device in DEVICES:
+            self.bridge.measure(device, 1)
         self.bridge.connect()
 
     @contextmanager
