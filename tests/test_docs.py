@@ -112,6 +112,13 @@ def test_every_command_is_explained_somewhere() -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_make_target_that_a_page_names_exists(name: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:^|`)make(?: -C \w+)? ([a-z]+)", BY_NAME[name], re.MULTILINE)
+    assert set(named) <= targets
+
+
 # ---------------------------------------------------------------------- README.md
 
 SECTIONS = (
