@@ -14,13 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
-
 from heliobus.faults import Faults
+from heliobus.lazy import postpone
 from heliobus.settings import BrokerSettings
+
+# paho imports these for TLS, proxies and websockets: a fifth of a bridge's memory.
+postpone("ssl", "hashlib", "urllib.request")
+
+import paho.mqtt.client as mqtt  # noqa: E402
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: E402
+from paho.mqtt.reasoncodes import ReasonCode  # noqa: E402
+from paho.mqtt.subscribeoptions import SubscribeOptions  # noqa: E402
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,20 @@ def _guarded(
             log.exception("bug in %s; please report it", callback.__name__)
 
     return call
+
+
+class _Client(mqtt.Client):
+    """A client without TLS. paho asks of every error whether it is one of TLS, and loads `ssl`."""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if (connection := self._sock) is None:
+            raise ConnectionError("closed")
+        return connection.recv(bufsize)
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        if (connection := self._sock) is None:
+            raise ConnectionError("closed")
+        return connection.send(buf)
 
 
 class Bus:
@@ -180,7 +198,7 @@ class Bus:
         )
 
     def _new_client(self) -> mqtt.Client:
-        client = mqtt.Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._name,
             protocol=self._protocol,

@@ -17,7 +17,7 @@ N = TypeVar("N", bound=ast.AST)
 # A module of the kit imports from its own line of this table or from one above it.
 LAYERS = (
     # words, and logic that needs nothing but words
-    "errors sample settings topics quantities faults claims line address exchange ports guard",
+    "errors sample settings topics quantities faults claims line address exchange ports guard lazy",
     "contract link clock checked_yaml simulation database",
     "journal blocks cursor bus config components rejects database_errors",
     "bridge sink archive history poller outbox",
