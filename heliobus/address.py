@@ -5,7 +5,6 @@ A new scheme is one row in SCHEMES and one in the table of `heliobus.link` that 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -116,6 +115,8 @@ def _unknown_scheme(url: str, name: str) -> str:
 
 def _not_known(found: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
     """Say that `found` is not known, with the nearest that is, else with all that are."""
+    from difflib import get_close_matches
+
     close = get_close_matches(found, known, n=1)
     if close:
         return f"'{found}' is not known; did you mean '{close[0]}'?"

@@ -6,7 +6,6 @@ the keyword `heliobus`: title, description, example, default, unit, secret, form
 is converted, see FORMATS) and keys (the format of a mapping's keys). Defaults are filled in.
 """
 
-import difflib
 import json
 import os
 import re
@@ -58,8 +57,10 @@ FORMATS: Final[Mapping[str, Format]] = {"duration": duration_s, "size": size_byt
 
 def guess(word: str, known: Iterable[str]) -> str:
     """Word what may have been meant: `; did you mean 'x'?`, or all that is known."""
+    from difflib import get_close_matches
+
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1)
+    close = get_close_matches(word, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; expected one of {', '.join(names)}" if names else ""

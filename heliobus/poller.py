@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from statistics import quantiles
 
 from heliobus.bridge import Bridge, Group
 from heliobus.errors import FrameError, LinkError
@@ -27,7 +26,7 @@ LONGEST_BACK_OFF_S = 60.0
 MISSED_BEATS = 2
 # A group that fits in no gap between beats is asked all the same after waiting so many beats.
 PATIENCE_BEATS = 3
-_FEWEST_DURATIONS = 2  # of which quantiles can be told
+_SHARES = (0.50, 0.95)
 # What a stop waits for the answer that is on its way.
 STOP_GRACE_S = 1.0
 
@@ -135,10 +134,11 @@ class Polled:
 
     def percentiles_ms(self) -> tuple[float, float] | None:
         """Give the median and the 95th percentile of the time of a poll."""
-        if len(self._durations_s) < _FEWEST_DURATIONS:
+        rising_s = sorted(self._durations_s)
+        if not rising_s:
             return None
-        cuts = quantiles(self._durations_s, n=20)
-        return round(cuts[9] * 1000, 1), round(cuts[18] * 1000, 1)
+        half_s, most_s = (rising_s[round(share * (len(rising_s) - 1))] for share in _SHARES)
+        return round(half_s * 1000, 1), round(most_s * 1000, 1)
 
 
 class Poller:

@@ -4,7 +4,6 @@ Everything is read from /proc, /dev and the user database; nothing is opened.
 """
 
 import contextlib
-import difflib
 import errno
 import grp
 import os
@@ -125,11 +124,13 @@ def _program(process: Path) -> str:
 
 def _similar(path: str, by_id: Path) -> list[str]:
     """Give up to three ports of the same sort, those with the most similar names first."""
+    from difflib import get_close_matches
+
     folder, pattern = Path("/dev"), f"{_family(path)}*"
     if "hidraw" not in pattern and by_id.is_dir():
         folder, pattern = by_id, "*"
     names = sorted(str(port) for port in folder.glob(pattern))
-    close = difflib.get_close_matches(path, names, n=3, cutoff=0.6)
+    close = get_close_matches(path, names, n=3, cutoff=0.6)
     return close or names[:3]
 
 

@@ -17,7 +17,6 @@ from heliobus.contract import Contract
 from heliobus.errors import ConfigError
 from heliobus.guard import EXIT_STOPPED
 from heliobus.settings import Settings
-from heliobus.sinking import SinkComponent
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +44,8 @@ def make_component(settings: Settings, name: str, contract: Contract) -> Compone
         bridge = settings.bridges[name]
         return BridgeComponent(settings, bridge, components.bridge(bridge.type), contract)
     if name in settings.sinks:
+        from heliobus.sinking import SinkComponent  # a bridge can do without
+
         sink = settings.sinks[name]
         return SinkComponent(settings, sink, components.sink(sink.type), contract)
     names = ", ".join([*settings.bridges, *settings.sinks]) or "none"
