@@ -46,18 +46,24 @@ class Track:
             return replace(self, astray=True)
         return self._complete(prev_ms, time_ms)
 
-    def take_batch(self, after_ms: int, to_ms: int, *, empty: bool, restart: bool) -> "Track":
-        """Take in the interval of an answer from the journal."""
-        if restart:  # and there may be more: asked until nothing follows
-            return Track(cursor_ms=to_ms, newest_ms=to_ms, astray=True)
+    def take_batch(
+        self, after_ms: int, to_ms: int, *, empty: bool, restart: bool, end: bool = False
+    ) -> "Track":
+        """Take in the interval of an answer from the journal.
+
+        `end`: nothing follows in the journal. Whoever is astray asks until then. An answer with
+        nothing in it would say so, too, but may never come: asking right after one device's
+        sample can mean asking right before the next one's, every time.
+        """
+        if restart:
+            return Track(cursor_ms=to_ms, newest_ms=to_ms, astray=not end)
         if empty and after_ms == self.cursor_ms:
             cursor_ms = max(self.cursor_ms, to_ms)
             return Track(cursor_ms=cursor_ms, newest_ms=cursor_ms)
         if empty and after_ms < self.cursor_ms:  # live samples were faster: what they say, stays
             return replace(self, astray=False)
-        if to_ms <= self.cursor_ms:
-            return self
-        return self._complete(after_ms, to_ms)
+        taken = self if to_ms <= self.cursor_ms else self._complete(after_ms, to_ms)
+        return replace(taken, astray=False) if taken.astray and end else taken
 
     def take_head(self, last_ms: int) -> "Track":
         """Take in the newest time that the bridge's status names."""

@@ -97,7 +97,11 @@ class Intake:
                 self._proposed[key] = track.take_batch(after_ms, to_ms, empty=False, restart=False)
             return
         self._proposed[key] = track.take_batch(
-            after_ms, to_ms, empty=not body["samples"], restart=body.get("restart") is True
+            after_ms,
+            to_ms,
+            empty=not body["samples"],
+            restart=body.get("restart") is True,
+            end=body.get("end") is True,
         )
         if body.get("lost_until"):
             self._lost(

@@ -38,6 +38,7 @@ class Batch:
     `restart`: a new chain begins here, or the cursor is not of this log: it becomes `to_ms` even
     when that is earlier.
     `lost_until_ms`: what lay between the cursor and this time is no longer kept.
+    `is_end`: nothing follows in the log; what comes next will be published.
     """
 
     after_ms: int | None
@@ -45,6 +46,7 @@ class Batch:
     entries: tuple[Entry, ...] = ()
     restart: bool = False
     lost_until_ms: int | None = None
+    is_end: bool = False
 
 
 class Journal:
@@ -258,11 +260,12 @@ class Journal:
         first = next(following, None)
         if first is None:
             return self._nothing(device, after_ms)
-        entries, size = [first], len(first.payload)
+        entries, size, is_end = [first], len(first.payload), True
         for entry in following:
             size += len(entry.payload)
             past = until_ms is not None and entries[-1].time_ms >= until_ms
             if past or size > max_bytes or entry.prev_ms is None:
+                is_end = False
                 break
             entries.append(entry)
         to_ms = entries[-1].time_ms
@@ -274,14 +277,15 @@ class Journal:
             entries=tuple(entries),
             restart=restart,
             lost_until_ms=first.prev_ms if lost else None,
+            is_end=is_end,
         )
 
     def _nothing(self, device: str, after_ms: int | None) -> Batch:
         """Answer where nothing follows the cursor: all was sent, or all was pruned."""
         last = self._last.get(device)
         if last is None or after_ms is None or last <= after_ms:
-            return Batch(after_ms, last if after_ms is None else after_ms)
-        return Batch(after_ms, last, lost_until_ms=last)
+            return Batch(after_ms, last if after_ms is None else after_ms, is_end=True)
+        return Batch(after_ms, last, lost_until_ms=last, is_end=True)
 
     def _following(self, device: str, after_ms: int | None) -> Iterator[Entry]:
         if after_ms is None:

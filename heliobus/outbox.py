@@ -239,6 +239,8 @@ class Outbox:
             head["restart"] = True
         if batch.lost_until_ms is not None:
             head["lost_until"] = time_text(batch.lost_until_ms)
+        if batch.is_end:
+            head["end"] = True
         # The payloads are JSON as they were published: joined, not parsed again.
         samples = b",".join(entry.payload for entry in batch.entries)
         return dumps(head)[:-1] + b',"samples":[' + samples + b"]}"
