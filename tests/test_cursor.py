@@ -80,6 +80,15 @@ def test_a_new_chain_sets_the_cursor_back_and_may_go_on() -> None:
     assert track.take_batch(7, 7, empty=True, restart=False) == Track(7, newest_ms=7)
 
 
+def test_who_is_astray_asks_until_the_journal_ends_though_live_samples_come_in_between() -> None:
+    track = live(Track(10), (None, 5))
+    track = track.take_batch(10, 20, empty=False, restart=False)
+    assert track.astray
+    track = live(track, (20, 30))
+    track = track.take_batch(20, 30, empty=False, restart=False, end=True)
+    assert track == Track(30, newest_ms=30)
+
+
 def test_a_head_behind_the_cursor_by_more_than_a_lost_tail_is_asked_about() -> None:
     track = Track(SET_BACK_MS)
     assert track.take_head(0).hole() is None
