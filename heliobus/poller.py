@@ -202,6 +202,8 @@ class Poller:
                 continue
             try:
                 self._link = open_link(self.url)
+                if log.isEnabledFor(logging.DEBUG):
+                    self._link.tap = self._log_bytes
                 self._faults.over("link", f"{self.url}: open again")
                 failures = 0
                 self._serve(self._link)
@@ -214,6 +216,9 @@ class Poller:
                 if self._link is not None:
                     self._link.close()
                     self._link = None
+
+    def _log_bytes(self, direction: str, data: bytes) -> None:
+        log.debug("%s %s %s", self.url, direction, data.hex(" "))
 
     def _lost(self, error: str, wait_s: float) -> None:
         self._faults.report("link", f"{error}; trying again")
