@@ -83,6 +83,8 @@ class Blocks:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            # In kB. SQLite's own 2 MB would fill within days, with pages that nobody reads again.
+            db.execute("PRAGMA cache_size=-256")
             db.executescript(_SCHEMA)
             # Not the whole file (256 MB take long on an SD card): `mend` serves what shows later.
             for (data,) in db.execute("SELECT data FROM blocks ORDER BY id DESC LIMIT 1"):
