@@ -183,7 +183,7 @@ class Bus:
         """Run one connection to its end."""
         end_s = time.monotonic() + CONNACK_S
         while not self._answered and time.monotonic() < end_s:
-            if client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            if client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS or self._stop.is_set():
                 return
         if self._answered:
             client.loop_forever()
@@ -209,6 +209,9 @@ class Bus:
         client.will_set(*self._will, qos=1, retain=True)
         if self._broker.password is not None:
             client.username_pw_set(self._broker.username or self._name, self._broker.password)
+        # Without this, paho writes to the socket in whichever thread publishes, and in its own: two
+        # that write at once mix their packets where the socket takes only part of one.
+        client.on_socket_register_write = lambda *_: None
         client.on_connect = self._connected
         client.on_publish = self._published
         client.on_message = self._message
