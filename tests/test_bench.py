@@ -1,4 +1,4 @@
-"""The benches themselves are run by `make bench`; here: that nothing is measured without a limit."""
+"""`make bench` runs the benches; here: nothing is measured without a limit."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from bench.__main__ import BENCHES, limits, main
 
 def test_each_figure_has_one_limit_and_each_limit_one_figure() -> None:
     figures = Counter(name for names in BENCHES.values() for name in names)
-    assert figures == Counter(limits())
+    assert figures == Counter(list(limits()))
 
 
 def test_a_figure_that_is_not_known_is_named(capsys: pytest.CaptureFixture[str]) -> None:
