@@ -229,10 +229,8 @@ def _component_rows(name: str, body: Mapping[str, Any], now_ms: int, size: _Size
         _OFFLINE if offline else ("online", Style.PLAIN),
         ("".join(f", {text}" for text in _counts(body, now_ms)), Style.PLAIN),
     )
-    errors = [body.get("error", "")]
-    errors += [f"{at}: {d['error']}" for at, d in _devices_of(body).items() if d.get("error")]
     room = max(20, size.row - size.name - 2)
-    lines = [line for text in errors for line in wrap(text, room)[:_ERROR_LINES]]
+    lines = [line for text in _errors(body) for line in wrap(text, room)[:_ERROR_LINES]]
     return [row, *(_row(f"{'':{size.name}}  {line}") for line in lines)]
 
 
@@ -243,12 +241,6 @@ def _devices_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _counts(body: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     """Give what a component has done, as of its newest status."""
-    if "time" in body:
-        with suppress(FrameError):
-            yield f"{_age(now_ms - time_ms(body['time']))} ago"
-    clock = body.get("clock", {})
-    if clock.get("synced") is False:
-        yield f"clock not synchronised, {_count(clock.get('waiting', 0), 'sample')} waiting"
     if "devices" in body:
         for key, word in (("polls", "poll"), ("errors", "error")):
             yield _count(sum(d.get(key, 0) for d in _devices_of(body).values()), word)
@@ -257,9 +249,22 @@ def _counts(body: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     if body.get("rejected"):
         yield f"{body['rejected']:,} rejected"
     if body.get("holes"):
-        yield f"{_count(body['holes'], 'hole')} being filled"
+        yield _count(body["holes"], "hole")
     if body.get("lag_s"):
         yield f"{_age(round(body['lag_s'] * 1000))} behind"
+    if "time" in body:
+        with suppress(FrameError):
+            yield f"{_age(now_ms - time_ms(body['time']))} ago"
+
+
+def _errors(body: Mapping[str, Any]) -> Iterator[str]:
+    if body.get("clock", {}).get("synced") is False:
+        waiting = _count(body["clock"].get("waiting", 0), "sample")
+        yield f"its clock is not synchronised; {waiting} held back"
+    yield body.get("error", "")
+    for name, device in _devices_of(body).items():
+        if device.get("error"):
+            yield f"{name}: {device['error']}"
 
 
 # ---------------------------------------------------------------------- rows
