@@ -18,6 +18,7 @@ from heliobus.rejects import Rejects
 from heliobus.sample import dumps, time_text
 from heliobus.settings import Settings
 from heliobus.topics import Topics
+from heliobus.waiting import Waiting
 
 STATUS_S = 10.0
 TICK_S = 0.2
@@ -60,6 +61,7 @@ class Component:
             on_message=self._receive,
         )
         self._journal = Journal(settings.data, name, settings.journal)
+        self._waiting = Waiting(settings.data / f"{name}.waiting")
         self.rejects = Rejects(settings.data / f"{name}.rejected", name, self.topics, self.bus)
         self.outbox = Outbox(
             name,
@@ -69,6 +71,7 @@ class Component:
             journal=self._journal,
             bus=self.bus,
             rejects=self.rejects,
+            waiting=self._waiting,
             settings=settings.journal,
         )
 
@@ -102,6 +105,7 @@ class Component:
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; then end in order, within two seconds."""
         notify = Notify()
+        self._waiting.open()
         for report in self._journal.open():
             self.outbox.event("journal_damaged", report)
         self.bus.start()

@@ -11,7 +11,7 @@ from typing import Any
 from heliobus.contract import Contract
 from heliobus.cursor import MINUS_INFINITY, Key, Request, Requests, Track
 from heliobus.errors import FrameError
-from heliobus.sample import Sample, parse_sample, time_ms
+from heliobus.sample import PROVISIONAL, Sample, parse_sample, time_ms
 from heliobus.topics import BUS, Address
 
 # Samples of publishers that are not ours, which nobody can be asked for again.
@@ -62,6 +62,8 @@ class Intake:
             self._reject(topic, str(error), {"payload": payload[:500].decode("utf-8", "replace")})
             return
         sample = self._sifted(topic, sample)
+        if sample.marks.get("quality") == PROVISIONAL:
+            return  # it comes again with its true time
         if sample.bridge is None:
             self._foreign = [*self._foreign, sample][-FOREIGN_SAMPLES:]
             return

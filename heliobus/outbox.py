@@ -3,14 +3,21 @@
 import logging
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from heliobus import topics as t
 from heliobus.errors import ConfigError, FrameError
 from heliobus.faults import Faults
-from heliobus.sample import Sample, Value, Values, dumps, time_ms, time_text
+from heliobus.sample import (
+    PROVISIONAL,
+    Measured,
+    Sample,
+    Value,
+    Values,
+    dumps,
+    time_ms,
+    time_text,
+)
 
 if TYPE_CHECKING:  # it is given them
     from heliobus.bus import Bus
@@ -19,21 +26,13 @@ if TYPE_CHECKING:  # it is given them
     from heliobus.journal import Batch, Journal
     from heliobus.rejects import Rejects
     from heliobus.settings import JournalSettings
+    from heliobus.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 # Keeping time rising after the clock was set back is done by stamping 1 ms later than the sample
 # before, as long as that leads away from the true time by no more than this.
 MOST_RISING_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    device: str
-    kind: str
-    values: Values
-    measured_s: float
-    marks: dict[str, Value] = field(default_factory=dict)
 
 
 class Outbox:
@@ -49,6 +48,7 @@ class Outbox:
         journal: "Journal",
         bus: "Bus",
         rejects: "Rejects",
+        waiting: "Waiting",
         settings: "JournalSettings",
     ) -> None:
         self._name = name
@@ -61,7 +61,7 @@ class Outbox:
         self._rejects = rejects
         self._faults = Faults(log)
         self._lock = threading.Lock()
-        self._held: deque[_Measured] = deque()
+        self._waiting = waiting
         self._newest: dict[str, bytes] = {}
         self._silent: set[str] = set()
         self._flushed_s = time.monotonic()
@@ -77,18 +77,23 @@ class Outbox:
         good, bad = self._contract.strict(kind, values)
         for name, reason in bad.items():
             self._rejects.put(self._topics.device(device, "state"), reason, {name: values[name]})
-        with self._lock:
-            self._held.append(_Measured(device, kind, good, measured_s))
-            self._release()
+        self._put(Measured(device, kind, good, measured_s))
         return good
 
     def event(self, event: str, text: str, **details: Value) -> None:
         """Send an event: something that happened once and that somebody may ask about later."""
         log.info("%s: %s", event, text)
         values: Values = {"event": event, "text": text, **details}
+        self._put(Measured(t.BUS, "event", values, self._clock.monotonic()))
+
+    def _put(self, measured: Measured) -> None:
         with self._lock:
-            self._held.append(_Measured(t.BUS, "event", values, self._clock.monotonic()))
-            self._release()
+            self._clock.refresh()
+            self._waiting.put(measured, on_disk=not self._clock.ready)
+            if self._clock.ready:
+                self._release()
+            elif measured.device != t.BUS:
+                self._show(measured)
 
     def silence(self, device: str, *, silent: bool) -> None:
         """Keep a device's samples off the bus (they are journaled all the same), or let them on."""
@@ -105,12 +110,28 @@ class Outbox:
     # ------------------------------------------------------------------ stamping
 
     def _release(self) -> None:
-        """Stamp and send what is held, once the clock is good enough."""
-        self._clock.refresh()
-        while self._held and self._clock.ready:
-            self._send(self._held.popleft())
+        """Stamp and send what waits."""
+        while self._waiting:
+            self._send(self._waiting.take())
+        self._waiting.clear_disk()
 
-    def _send(self, measured: _Measured) -> None:
+    def _show(self, measured: Measured) -> None:
+        """Let people see a value that waits: it comes again, with its true time, to be stored."""
+        self._publish(
+            Sample(
+                site=self._topics.site,
+                bridge=None,
+                device=measured.device,
+                kind=measured.kind,
+                time_ms=self._clock.stamp(measured.measured_s),
+                prev_ms=None,
+                values=measured.values,
+                marks={**measured.marks, "quality": PROVISIONAL},
+            ).payload(),
+            measured.device,
+        )
+
+    def _send(self, measured: Measured) -> None:
         time_ms = self._clock.stamp(measured.measured_s)
         last_ms = self._journal.last(measured.device)
         if last_ms is not None and last_ms - time_ms > MOST_RISING_MS:
@@ -135,9 +156,12 @@ class Outbox:
         if measured.device == t.BUS:
             self._bus.publish(self._topics.component(self._name, "event"), payload)
             return
-        self._newest[measured.device] = payload
-        if measured.device not in self._silent:
-            topic = self._topics.device(measured.device, "state")
+        self._publish(payload, measured.device)
+
+    def _publish(self, payload: bytes, device: str) -> None:
+        self._newest[device] = payload
+        if device not in self._silent:
+            topic = self._topics.device(device, "state")
             self.published += self._bus.publish(topic, payload, retain=True)
 
     def _set_back(self, device: str, last_ms: int, time_ms: int) -> None:
@@ -148,14 +172,17 @@ class Outbox:
         log.warning("%s", text)
         if device != t.BUS:
             values: Values = {"event": "clock_set_back", "text": text}
-            self._held.append(_Measured(t.BUS, "event", values, self._clock.monotonic()))
+            event = Measured(t.BUS, "event", values, self._clock.monotonic())
+            self._waiting.put(event, on_disk=False)
 
     # ------------------------------------------------------------------ from the main loop
 
     def tick(self) -> None:
         """Do what is due: send what was held, settle the journal."""
         with self._lock:
-            self._release()
+            self._clock.refresh()
+            if self._clock.ready:
+                self._release()
         if self._clock.fault:
             self._faults.report("clock", self._clock.fault)
         else:
@@ -178,8 +205,7 @@ class Outbox:
     def close(self) -> None:
         """Stamp what is still held, as well as the clock allows, and settle the journal."""
         with self._lock:
-            while self._held:
-                self._send(self._held.popleft())
+            self._release()
         self._journal.close()
 
     def status(self) -> dict[str, Any]:
@@ -191,7 +217,7 @@ class Outbox:
         if (oldest_ms := self._journal.oldest_ms) is not None:
             journal["oldest"] = time_text(oldest_ms)
         return {
-            "clock": {"synced": self._clock.synced, "waiting": len(self._held)},
+            "clock": {"synced": self._clock.synced, "waiting": len(self._waiting)},
             "journal": journal,
             "heads": {
                 device: {"first": time_text(first_ms), "last": time_text(last_ms)}

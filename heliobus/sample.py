@@ -21,6 +21,8 @@ Values: TypeAlias = dict[str, Value]
 RESERVED = frozenset(
     {"time", "prev", "kind", "bridge", "site", "device", "contract", "quality", "simulated"}
 )
+# The mark `quality` of a state that only waits for the clock: to be shown, not to be stored.
+PROVISIONAL = "provisional"
 _ENVELOPE = ("time", "prev", "kind", "bridge")
 # What may stand in a topic: a sink asks the component of this name.
 _NAME = re.compile(r"[a-z0-9_]+\Z")
@@ -83,6 +85,17 @@ def dumps(value: Any) -> bytes:
 
 def _refuse_constant(name: str) -> None:
     raise FrameError(f"not JSON: found {name}, expected a finite number")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Values of a device at a moment of the monotonic clock."""
+
+    device: str
+    kind: str
+    values: Values
+    measured_s: float
+    marks: dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

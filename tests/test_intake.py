@@ -30,6 +30,7 @@ from heliobus.rejects import Rejects
 from heliobus.sample import Sample, dumps, time_text
 from heliobus.settings import BrokerSettings, ClockSettings, JournalSettings
 from heliobus.topics import Topics
+from heliobus.waiting import Waiting
 
 CONTRACT = load()
 TOPICS = Topics("farm")
@@ -437,6 +438,13 @@ def test_a_publisher_that_is_not_ours_is_stored_and_never_asked() -> None:
     assert desk.ask(60) == []
 
 
+def test_a_state_that_still_waits_for_the_clock_is_not_stored() -> None:
+    desk = Desk()
+    desk.raw(b'{"time":"1970-01-01T00:00:05.000Z","prev":null,"kind":"inverter","pv_w":1,'
+             b'"quality":"provisional"}')  # fmt: skip
+    assert desk.intake.pending() == []
+
+
 def test_of_a_publisher_that_is_not_ours_only_so_much_waits_for_the_destination() -> None:
     desk = Desk()
     for time in range(FOREIGN_SAMPLES + 5):
@@ -629,6 +637,7 @@ class BridgeSide:
             "axpert", TOPICS, contract=CONTRACT, clock=clock, journal=self.journal,
             bus=(wire := Wire(self.broker)), settings=JournalSettings(),
             rejects=Rejects(folder / "axpert.rejected", "axpert", TOPICS, wire),
+            waiting=Waiting(folder / "axpert.waiting"),
         )  # fmt: skip
 
     def measure(self, device: str, after_ms: int) -> None:

@@ -22,6 +22,7 @@ from heliobus.rejects import Rejects
 from heliobus.sample import time_ms, time_text
 from heliobus.settings import BrokerSettings, ClockSettings, JournalSettings
 from heliobus.topics import Topics
+from heliobus.waiting import Waiting
 
 CONTRACT = load()
 TOPICS = Topics("farm")
@@ -61,6 +62,8 @@ class Office:
         self.bus = Heard()
         self.journal = Journal(folder, "axpert", JournalSettings())
         assert self.journal.open() == []
+        waiting = Waiting(folder / "axpert.waiting")
+        waiting.open()
         self.outbox = Outbox(
             "axpert", TOPICS, contract=CONTRACT, journal=self.journal, bus=self.bus,
             clock=Clock(
@@ -68,6 +71,7 @@ class Office:
                 monotonic=lambda: self.monotonic_s, synced=lambda: self.synced,
             ),
             rejects=Rejects(folder / "axpert.rejected", "axpert", TOPICS, self.bus),
+            waiting=waiting,
             settings=JournalSettings(),
         )  # fmt: skip
 
@@ -80,6 +84,10 @@ class Office:
         self.wall_s += seconds
 
     def states(self, device: str = "inverter") -> list[dict[str, Any]]:
+        """Give the states that are to be stored."""
+        return [body for body in self.shown(device) if "quality" not in body]
+
+    def shown(self, device: str = "inverter") -> list[dict[str, Any]]:
         return self.bus.bodies(TOPICS.device(device, "state"))
 
     def chain(self, device: str = "inverter") -> list[tuple[int | None, int]]:
@@ -204,6 +212,9 @@ def test_samples_wait_for_the_clock_and_are_then_stamped_as_they_were_measured(
     for _ in range(3):
         office.measure(10.0)
     assert office.states() == []
+    assert [body["quality"] for body in office.shown()] == ["provisional"] * 3
+    assert all(CONTRACT.check("inverter", body) is None for body in office.shown())
+    assert not any("prev" in body and body["prev"] for body in office.shown())
     assert office.outbox.status()["clock"] == {"synced": False, "waiting": 3}
     office.let_pass(10.0)
     office.wall_s = T0 / 1000
@@ -226,6 +237,21 @@ def test_samples_wait_no_longer_than_they_are_told_to(tmp_path: Path) -> None:
     office.measure(1.0)
     assert office.chain() == [(None, 1000), (1000, 21_000)]
     office.outbox.close()
+
+
+def test_what_waited_for_the_clock_when_the_process_was_killed_is_stamped_by_the_next(
+    tmp_path: Path,
+) -> None:
+    killed = Office(tmp_path, synced=False)
+    killed.measure(10.0)
+    killed.measure(10.0)
+    again = Office(tmp_path, synced=False)
+    again.monotonic_s, again.wall_s = killed.monotonic_s, killed.wall_s
+    again.let_pass(10.0)
+    again.synced = True
+    again.outbox.tick()
+    assert again.chain() == [(None, 10_000), (10_000, 20_000)]
+    again.outbox.close()
 
 
 def test_what_waits_for_the_clock_at_a_stop_is_stamped_as_well_as_may_be(tmp_path: Path) -> None:
@@ -379,7 +405,7 @@ def test_an_answer_is_schema_valid_and_holds_what_follows_the_cursor(office: Off
     states = office.states()
     assert answer == {
         "id": "abc-7", "bridge": "axpert", "device": "inverter",
-        "after": states[0]["time"], "to": states[2]["time"], "samples": states[1:],
+        "after": states[0]["time"], "to": states[2]["time"], "samples": states[1:], "end": True,
     }  # fmt: skip
 
 
