@@ -114,7 +114,7 @@ class SinkComponent(Component):
             work()
         except SinkError as error:
             self._failures += 1
-            wait_s = min(LONGEST_RETRY_S, 2.0 ** (self._failures - 1) / 2)
+            wait_s = min(LONGEST_RETRY_S, 2.0 ** min(self._failures - 2, 10))
             self._retry_s = time.monotonic() + wait_s
             self._faults.report("sink", f"{self.name}: {error}; trying again", alike=True)
             self._is_open = False

@@ -137,7 +137,7 @@ class Supervisor:
             return
         ran_s = time.monotonic() - child.started_s
         child.failures = 1 if ran_s >= STEADY_S else child.failures + 1
-        wait_s = min(LONGEST_BACK_OFF_S, 2.0 ** (child.failures - 1))
+        wait_s = min(LONGEST_BACK_OFF_S, 2.0 ** min(child.failures - 1, 10))
         child.due_s = time.monotonic() + wait_s
         how = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
         log.warning("%s: %s; starting it again in %.0f s", child.name, how, wait_s)
