@@ -1,8 +1,8 @@
 """Every topic of heliobus, built and parsed here and nowhere else.
 
-    heliobus/<site>/<device>/<leaf>                of a device: state, info, availability, result
-    heliobus/<site>/<device>/set/<issuer>          a command to it
-    heliobus/<site>/bus/<component>/<leaf>         of a component: status, event, rejected, ...
+heliobus/<site>/<device>/<leaf>                of a device: state, info, availability, result
+heliobus/<site>/<device>/set/<issuer>          a command to it
+heliobus/<site>/bus/<component>/<leaf>         of a component: status, event, rejected, ...
 """
 
 import re
