@@ -2,8 +2,10 @@
 
 Every message completes an interval of one (site, bridge, device): a state message (prev, time],
 a history batch (after, to]. What is stored without a gap ends at the cursor. An interval that
-begins at or before the cursor moves it; one that begins later leaves a hole, which its bridge is
-asked to fill from its journal. Nothing here does I/O or knows a clock.
+begins at the cursor moves it. One that begins later leaves a hole, which its bridge is asked to
+fill from its journal. One that begins before it belongs to another chain, or to a journal that
+lost its end: the bridge is asked what follows the cursor, until it says that nothing does.
+Nothing here does I/O or knows a clock.
 """
 
 import secrets

@@ -82,8 +82,11 @@ _READING = f"""\
    whole number is beyond {LARGEST_INTEGER}.
 6. A `state` completes the stretch of time (`prev`, `time`], a `history` the stretch
    (`after`, `to`]. Who stores data keeps one cursor per site, bridge and device: a stretch that
-   begins at or before the cursor moves it to the end of the stretch; one that begins later
-   leaves a hole, and a `replay` request asks the bridge for it. `prev: null` begins a new chain.
+   begins at the cursor moves it to the end of the stretch. One that begins later leaves a hole;
+   one that begins before it, or with `prev: null`, belongs to a new chain. In both cases a
+   `replay` request asks the bridge for what follows the cursor, batch by batch, until the answer
+   says `end`. `restart` in an answer sets the cursor to its `to`, even backwards. A `state` with
+   `quality: provisional` is shown and not stored: it comes again.
 7. Messages may arrive twice and history may arrive late. The key of a sample is site, bridge,
    device and `time`.
 
