@@ -53,25 +53,30 @@ def compare(
     without having been answered, or stored twice or without having been journaled.
     """
     log, rows = Counter(journaled), Counter(stored)
+    once = Counter(set(log))
     return Tally(
         measured=measured,
         published=published,
         stored=rows.total(),
-        lost=max(0, measured - len(log)) + (Counter(set(log)) - rows).total(),
-        duplicates=max(0, log.total() - measured) + (rows - Counter(set(log))).total(),
+        lost=max(0, measured - len(once)) + (once - rows).total(),
+        duplicates=(log - once).total() + max(0, len(once) - measured) + (rows - once).total(),
         rewritten=rewritten,
     )
 
 
 def journaled(settings: Settings, name: str, since_ms: int) -> list[Row]:
-    """Read what a stopped component has journaled since a time."""
+    """Read what a stopped component has journaled since a time.
+
+    A journal's answer may begin some time before what was asked for, so the times are looked at.
+    """
     journal = Journal(settings.data, name, settings.journal)
     journal.open()
     rows: list[Row] = []
     for device in journal.heads():
         after_ms: int | None = since_ms - 1
         while device != BUS and (batch := journal.batch(device, after_ms, None)).entries:
-            rows += [(device, time_text(entry.time_ms)) for entry in batch.entries]
+            times_ms = (entry.time_ms for entry in batch.entries)
+            rows += [(device, time_text(time_ms)) for time_ms in times_ms if time_ms >= since_ms]
             after_ms = batch.to_ms
     journal.close()
     return rows
