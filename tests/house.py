@@ -35,7 +35,7 @@ EVERY = "0.1s"
 # Said by the design: so long after a fault the archive has caught up and nobody asks any more.
 AT_REST_S = 5.0
 # Nobody has asked for so long: the asking has stopped.
-SILENCE_S = 1.5
+SILENCE_S = 1.0
 
 Key: TypeAlias = tuple[str, str, str, int]  # site, bridge, device, ms since 1970
 Rows: TypeAlias = dict[Key, dict[str, Any]]
@@ -76,6 +76,7 @@ class House:
         self.broker = broker
         self.counters = Counters()
         self.programs: dict[str, Program] = {}
+        self.kills: Counter[str] = Counter()
         self.ear = Ear(broker.port)
         self.link = ""
         self._config = config
@@ -129,6 +130,7 @@ class House:
 
     def kill(self, name: str) -> None:
         """End a component or the broker by SIGKILL."""
+        self.kills[name] += 1
         (self.broker if name == "broker" else self.programs[name]).kill()
 
     def stop(self, name: str) -> None:
@@ -150,11 +152,11 @@ class House:
 
         wait_until(flow, f"newer samples in the archive\n{self.said}", 30)
 
-    def recovers(self, within_s: float = AT_REST_S) -> float:
+    def recovers(self) -> float:
         """Wait until all that was missed is stored and nobody asks for more. Give the seconds."""
         self.flows()
         begin_s = time.monotonic()
-        wait_until(self._rest, f"rest\n{self.said}", within_s + SILENCE_S)
+        wait_until(self._rest, f"rest\n{self.said}", AT_REST_S + SILENCE_S)
         return time.monotonic() - begin_s - SILENCE_S
 
     def _rest(self) -> "Rest":
@@ -240,6 +242,10 @@ class House:
                 f" {sorted(strange)[:5]}, other values {sorted(other)[:5]}\n{self.said}"
             )
         return stored
+
+    def unmeasured(self, stored: Rows) -> int:
+        """Count the answers of the devices that were not stored: on their way at a kill."""
+        return self.counters.counts.total() - sum(key[2] in DEVICES for key in stored)
 
     # ------------------------------------------------------------------ counting rewritten rows
 

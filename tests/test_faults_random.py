@@ -73,9 +73,10 @@ def endure(house: House, chance: random.Random) -> str:
     assert house.asked(begin_s) == 0
     rewritten, stored = house.rewritten(), house.ends_without_loss()
     assert rewritten < REWRITTEN_SHARE * len(stored)
+    assert house.unmeasured(stored) <= house.kills[BRIDGE]
     return (
-        f"{len(stored)} samples, {faults} faults, {rewritten} rewritten, {house.asked()} asked,"
-        f" at rest after {max(rests_s):.1f} s at most"
+        f"{len(stored)} samples, {faults} faults, {house.kills.total()} of them kill -9,"
+        f" {rewritten} rewritten, {house.asked()} asked, at rest after {max(rests_s):.1f} s"
     )
 
 

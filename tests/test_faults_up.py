@@ -67,7 +67,6 @@ def test_up_starts_again_what_is_killed_and_ends_in_order(tmp_path: Path) -> Non
     with up(tmp_path, BrokerStart.MOSQUITTO) as (house, process):
         another(partial(component, name=BRIDGE), house)
         process.says(f"{BRIDGE}: killed by signal 9; starting it again in 1 s")
-        another(partial(component, name=SINK), house)
         another(broker, house)
         process.says("it has died; starting it again")
         everyone = children(process.pid)
@@ -75,7 +74,9 @@ def test_up_starts_again_what_is_killed_and_ends_in_order(tmp_path: Path) -> Non
         assert not [pid for pid in everyone if alive(pid)]
 
 
-@pytest.mark.parametrize("start", [BrokerStart.MOSQUITTO, BrokerStart.EMBEDDED])
+@pytest.mark.parametrize(
+    "start", [BrokerStart.MOSQUITTO, pytest.param(BrokerStart.EMBEDDED, marks=pytest.mark.slow)]
+)
 def test_nothing_outlives_a_killed_parent_and_nothing_is_lost(
     start: BrokerStart, tmp_path: Path
 ) -> None:

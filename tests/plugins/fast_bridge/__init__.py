@@ -22,7 +22,7 @@ class Fast:
 
     def poll(self, link: Link, group: str) -> Values:
         """Ask for the next count. Raise FrameError, LinkError."""
-        count = ask(link, self._name + b"\n", self._take, timeout_s=1.0, what=group)
+        count = ask(link, self._name + b"\n", self._take, timeout_s=10.0, what=group)
         return {
             "pv_w": count / 8,
             "load_today_kwh": count,
