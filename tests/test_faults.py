@@ -48,12 +48,13 @@ def test_what_is_killed_frozen_or_locked_out_loses_nothing(
         for name in ("broker", BRIDGE, SINK):
             suffer(house, Mishap(killed(name), 0.2))
             house.recovers()
-        suffer(house, Mishap(locked, 5), Mishap(frozen, 3, at_s=1))
+        suffer(house, Mishap(locked, 4), Mishap(frozen, 2.5, at_s=0.5))
         house.recovers()
         stored = house.ends_without_loss()
         assert house.unmeasured(stored) <= house.kills[BRIDGE]
 
 
+@pytest.mark.slow
 def test_a_killed_embedded_broker_loses_nothing(
     embedded_broker: BrokerProcess, tmp_path: Path
 ) -> None:

@@ -182,7 +182,7 @@ def test_a_damaged_journal_is_set_aside_and_measuring_goes_on(
             f"{BRIDGE}.journal: damaged (file is not a database); set aside as {BRIDGE}.damaged-1"
         )
         house.programs[BRIDGE].says(says)
-        house.recovers()
+        wait_until(lambda: (SITE, BRIDGE, "bus") in house.ends(), "the event in the archive")
         stored = house.ends_without_loss()
     assert [row["event"] for key, row in stored.items() if key[2] == "bus"] == ["journal_damaged"]
 
