@@ -3,7 +3,6 @@
 import logging
 import os
 import queue
-import shutil
 import signal
 import sys
 import threading
@@ -26,6 +25,7 @@ REFRESH_S = 0.5
 _USER = "watch"  # where the broker wants passwords and broker.user names nobody
 # Let the table have the whole screen while it is shown, and give the old one back afterwards.
 _OPEN_SCREEN, _CLOSE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_USUAL_SIZE = (80, 24)  # of a terminal that does not know its own
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _PAINT: Final[Mapping[Style, str]] = MappingProxyType(
     {Style.NAME: "\x1b[1m", Style.ALARM: "\x1b[31m"}
@@ -133,7 +133,9 @@ class Screen:
             self._write("".join(f"{line}\n" for line in lines if line))
 
     def _draw(self, now_ms: int, trouble: str) -> None:
-        width, height = shutil.get_terminal_size()
+        # Not shutil's: it believes COLUMNS, which does not know when a window is resized.
+        size = os.get_terminal_size(self._out.fileno())
+        width, height = size if all(size) else _USUAL_SIZE
         rows = self._board.table(now_ms, width)
         if trouble:
             rows += [(), *(((line, Style.ALARM),) for line in wrap(trouble, width))]
