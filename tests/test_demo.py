@@ -1,0 +1,265 @@
+"""The demo as people run it: a whole house in processes, ended in every way that there is."""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from heliobus.process import Lock
+from tests.helpers import ROOT, free_port, lacking, require_program, wait_until
+from tests.terminal import BOLD, PLAIN, on_a_terminal
+
+LINE = re.compile(
+    r"measured=(\d+) published=(\d+) stored=(\d+) lost=(\d+) duplicates=(\d+) rewritten=(\d+)"
+)
+# The demo as the command runs it, with another installation than the usual one.
+OTHER = """\
+import sys, threading
+from dataclasses import replace
+from pathlib import Path
+from heliobus import demo
+from heliobus.settings import BrokerSettings, BrokerStart, SinkSettings
+
+folder, port = Path(sys.argv[1]), int(sys.argv[2])
+usual = demo.installation(folder, port)
+"""
+RUN = "sys.exit(demo.Demo(other).run(None, threading.Event()))\n"
+EMBEDDED = "other = replace(usual, broker=BrokerSettings(port=port, start=BrokerStart.EMBEDDED))\n"
+ELSEWHERE = """\
+options = {"url": "sqlite:///elsewhere.db"}
+other = replace(usual, sinks={"archive": SinkSettings("archive", "sql", options=options)})
+demo.DRAIN_S = 1.0
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """Give the folder for temporary files of all that is started; all of it must end."""
+    require_program("mosquitto", package="mosquitto")
+    place = tmp_path / "tmp"
+    place.mkdir()
+    yield place
+    wait_until(lambda: not processes(place), "the end of every process")
+
+
+def processes(place: Path) -> list[int]:
+    """Find what was started with this folder for temporary files, down to the broker."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"TMPDIR=%s\0" % bytes(place) in (process / "environ").read_bytes():
+                found.append(int(process.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def start(place: Path, *arguments: str, code: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start the command, or Python code, as a terminal does: in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, *(code or ("-m", "heliobus", "demo")), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(place)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for the end: exit status, output, errors."""
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def counts(out: str) -> dict[str, int]:
+    """Take the last line apart."""
+    found = LINE.fullmatch(out.splitlines()[-1])
+    assert found is not None, out
+    names = ("measured", "published", "stored", "lost", "duplicates", "rewritten")
+    return dict(zip(names, map(int, found.groups()), strict=True))
+
+
+def first_sample(process: subprocess.Popen[str]) -> str:
+    """Read the output up to the first sample."""
+    assert process.stdout is not None
+    return next(line for line in process.stdout if "pv_w=" in line)
+
+
+def measured(
+    process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM
+) -> tuple[int, str, str]:
+    """End it with a signal to all of its group after the first sample."""
+    first_sample(process)
+    os.killpg(process.pid, number)
+    return end(process)
+
+
+# ---------------------------------------------------------------------- a quiet run
+
+
+def test_ten_seconds_lose_nothing(place: Path) -> None:
+    status, out, err = end(start(place, "--seconds", "10"))
+    found = counts(out)
+    assert (status, err) == (0, "")
+    assert found["measured"] == found["published"] == found["stored"] >= 4
+    assert found["lost"] == found["duplicates"] == found["rewritten"] == 0
+    assert out.startswith("A simulated house: nothing is connected to this computer.")
+    assert "broker    mosquitto on 127.0.0.1:" in out
+    assert re.search(r"\d\d:\d\d:\d\d inverter  mode=battery  output_w=\d+  pv_w=\d+ ", out)
+    assert list(place.iterdir()) == []
+
+
+def test_the_embedded_broker_loses_nothing_either(place: Path, tmp_path: Path) -> None:
+    if find_spec("amqtt") is None:
+        lacking("amqtt is not installed here: pip install heliobus[demo]")
+    code = ("-c", OTHER + EMBEDDED + RUN)
+    status, out, err = measured(start(place, str(tmp_path), str(free_port()), code=code))
+    found = counts(out)
+    assert (status, err) == (0, "")
+    assert (tmp_path / "broker" / "embedded.log").exists()
+    assert found["measured"] == found["published"] == found["stored"] > 0
+    assert found["lost"] == found["duplicates"] == found["rewritten"] == 0
+
+
+def test_a_folder_is_kept_and_gone_on_with(place: Path, tmp_path: Path) -> None:
+    data = tmp_path / "my data"
+    stored = []
+    for _ in range(2):
+        status, out, _ = measured(start(place, "--data", str(data)))
+        assert status == 0
+        stored.append(counts(out)["stored"])
+        assert stored[-1] > 0
+    with closing(sqlite3.connect(data / "history.db")) as db:
+        [(rows,)] = db.execute("SELECT count(*) FROM inverter")
+    assert rows == sum(stored)
+    # A demo in which nothing goes wrong logs nothing that has.
+    log = (data / "demo.log").read_text()
+    assert log.count("axpert: started") == 2
+    assert not re.search("WARNING|ERROR|Traceback", log)
+
+
+# ---------------------------------------------------------------------- the end
+
+
+def test_ctrl_c_in_the_first_moment_ends_it_in_order(place: Path) -> None:
+    process = start(place)
+    caught = 1 << (signal.SIGHUP - 1)  # which Python leaves alone: the demo has begun
+
+    def begun() -> bool:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return bool(int(re.findall(r"SigCgt:\s(\w+)", status)[0], 16) & caught)
+
+    wait_until(begun, "the demo to catch signals")
+    os.killpg(process.pid, signal.SIGINT)
+    status, out, err = end(process)
+    assert (status, err) == (0, "")
+    assert counts(out)["lost"] == counts(out)["duplicates"] == 0
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_order(place: Path, number: signal.Signals) -> None:
+    status, out, err = measured(start(place), number)
+    assert (status, err) == (0, "")
+    assert counts(out)["measured"] == counts(out)["stored"] > 0
+    assert counts(out)["lost"] == counts(out)["duplicates"] == 0
+    assert list(place.iterdir()) == []
+
+
+def test_kill_9_leaves_no_process_behind(place: Path) -> None:
+    process = start(place)
+    first_sample(process)
+    assert len(processes(place)) == 6  # and the broker, the house, the screen, bridge, archive
+    process.kill()
+    end(process)
+    wait_until(lambda: not processes(place), "the end of every process")
+
+
+def test_a_reader_who_has_seen_enough_ends_it(place: Path) -> None:
+    process = start(place)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    first_sample(process)
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+    wait_until(lambda: not list(place.iterdir()), "an empty folder")
+
+
+# ---------------------------------------------------------------------- what goes wrong
+
+
+def test_a_loss_is_counted_and_kept(place: Path, tmp_path: Path) -> None:
+    # The archive writes to another database than the one that is counted.
+    code = ("-c", OTHER + ELSEWHERE + RUN)
+    status, out, err = measured(start(place, str(tmp_path), str(free_port()), code=code))
+    found = counts(out)
+    assert status == 1
+    assert found["stored"] == found["duplicates"] == 0
+    assert found["lost"] == found["measured"] > 0
+    assert err == f"{tmp_path} is kept; demo.log in it may tell what has happened\n"
+
+
+def test_a_port_in_use_names_its_holder(place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, out, err = end(start(place, "--port", str(port)))
+    assert (status, out) == (78, "")
+    assert re.fullmatch(
+        rf"--port {port}: in use by \S+ \(process {os.getpid()}\); name another port, "
+        r"or leave --port out: then a free one is found\n",
+        err,
+    )
+    assert list(place.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, out, err = end(start(place, "--data", str(tmp_path / "file" / "below")))
+    assert (status, out) == (78, "")
+    assert err == (
+        f"--data {tmp_path}/file/below: Not a directory; name a folder that you may write to\n"
+    )
+
+
+def test_a_folder_has_one_demo(place: Path, tmp_path: Path) -> None:
+    with Lock(tmp_path, "demo"):
+        status, out, err = end(start(place, "--data", str(tmp_path)))
+    assert (status, out) == (78, "")
+    assert err == f"'demo' runs already (pid {os.getpid()}, {tmp_path}/demo.lock); stop it first\n"
+
+
+# ---------------------------------------------------------------------- on a terminal
+
+
+def test_the_table_fits_its_terminal_which_is_given_back(place: Path) -> None:
+    with on_a_terminal("demo", TMPDIR=str(place)) as terminal:
+        table = terminal.wait_for("waiting for", width=80)
+        assert table[0].startswith("A simulated house:")
+        table = terminal.wait_for("Battery voltage", "online, ", "axpert", width=80)
+        assert len(table) <= 24
+        assert all(len(line) <= 80 for line in table)
+        assert f"{BOLD}inverter{PLAIN}" in terminal.written
+        terminal.resize(120, 40)
+        table = terminal.wait_for("Battery voltage", width=120)
+        assert max(len(line) for line in table if "  W" not in line) == 120
+        terminal.resize(80, 12)  # too low for all: the table is more than what stands above it
+        table = terminal.wait_for("Battery voltage", width=80)
+        assert len(table) <= 12
+        assert table[0].startswith("heliobus demo")
+        terminal.type(b"\x1a\x03")  # Ctrl-Z, which would leave the screen to nobody; and Ctrl-C
+        assert terminal.end() == 0
+    assert counts(terminal.after_the_table())["measured"] > 0
