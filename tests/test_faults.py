@@ -80,7 +80,9 @@ def test_a_sink_that_starts_while_its_database_is_locked_rewrites_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("fault", "lasts_s"), [(locked, 60), (frozen, 40), (killed("broker"), 30), (killed(SINK), 30)]
+    ("fault", "lasts_s"),
+    [(locked, 60), (frozen, 40), (killed("broker"), 30), (killed(SINK), 30)],
+    ids=["database locked", "broker frozen", "broker killed", "sink killed"],
 )
 def test_what_fails_for_long_loses_nothing(
     fault: Fault, lasts_s: float, mosquitto: BrokerProcess, tmp_path: Path
