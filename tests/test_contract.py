@@ -573,7 +573,9 @@ def test_a_running_component_does_not_load_the_slow_validator() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("path", sorted(contract.schemas_folder().rglob("*.json")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted(contract.schemas_folder().rglob("*.json")), ids=lambda p: p.name
+)
 def test_no_schema_says_the_same_key_twice(path: Path) -> None:
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         keys = [key for key, _ in pairs]
