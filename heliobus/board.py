@@ -23,6 +23,7 @@ _ERROR_LINES = 2
 _STALE_TIMES = 3  # a sample this many times older than its cadence is marked
 _NO_CADENCE_S = 60.0
 _OLD_MS = 60_000
+_AHEAD_MS = 10_000
 _AGES = ((2 * 86400, 86400, "d"), (2 * 3600, 3600, "h"), (120, 60, "min"))
 
 
@@ -149,8 +150,8 @@ class Board:
             shown += [f"({fault})" for fault in faults]
         if not shown:
             return None
-        if (age_ms := now_ms - sample.time_ms) > _OLD_MS:
-            shown.append(f"({_age(age_ms)} ago)")
+        if abs(age_ms := now_ms - sample.time_ms) > _OLD_MS:
+            shown.append(f"({_ago(age_ms)})")
         return f"{_clock(sample.time_ms)} {self._name(key)}  {'  '.join(shown)}"
 
     def _fields(self, sample: Sample) -> list[str]:
@@ -200,8 +201,8 @@ class Board:
         sample = device.sample
         if sample is None:
             return _row("waiting for its first sample")
-        age_ms = max(0, now_ms - sample.time_ms)
-        age = f"{_age(age_ms)} ago"
+        age_ms = now_ms - sample.time_ms
+        age = _ago(age_ms)
         bridge = sample.bridge or ""
         if self._components.get((sample.site, bridge), {}).get("state") == "offline":
             return (_OFFLINE, (f" with its bridge {bridge}, {age}", Style.PLAIN))
@@ -254,7 +255,7 @@ def _counts(body: Mapping[str, Any], now_ms: int) -> Iterator[str]:
         yield f"{_age(round(body['lag_s'] * 1000))} behind"
     if "time" in body:
         with suppress(FrameError):
-            yield f"{_age(now_ms - time_ms(body['time']))} ago"
+            yield _ago(now_ms - time_ms(body["time"]))
 
 
 def _errors(body: Mapping[str, Any]) -> Iterator[str]:
@@ -320,8 +321,15 @@ def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
+def _ago(age_ms: int) -> str:
+    """Say how old something is; clocks that differ by some seconds are no news."""
+    if age_ms < -_AHEAD_MS:
+        return f"{_age(-age_ms)} in the future"
+    return f"{_age(max(0, age_ms))} ago"
+
+
 def _age(age_ms: int) -> str:
-    seconds = max(0, age_ms) // 1000
+    seconds = age_ms // 1000
     for least_s, unit_s, unit in _AGES:
         if seconds >= least_s:
             return f"{seconds // unit_s} {unit}"

@@ -73,7 +73,8 @@ def show(
                 screen.show(messages, "" if bus.connected else _not_yet(settings.broker))
     finally:
         bus.stop()
-        _taken(inbox, seen)
+        while not inbox.empty():
+            seen(inbox.get())
 
 
 def _not_yet(broker: BrokerSettings) -> str:

@@ -197,6 +197,12 @@ def test_an_old_sample_says_its_age() -> None:
     assert line.endswith("yield_today_kwh=1234.5  (2 d ago)")
 
 
+@pytest.mark.parametrize(("ahead_s", "said"), [(9, "0 s ago"), (7300, "2 h in the future")])
+def test_a_clock_that_is_ahead_shows(ahead_s: int, said: str) -> None:
+    shown = Shown().online()
+    assert shown.table(after_s=-ahead_s)[2].endswith(f"online, {said}")
+
+
 def test_a_device_is_filtered_by_a_part_of_its_name_and_shown_whole() -> None:
     lines = Shown("inv").online(fan_percent=30).lines
     assert lines[-1] == (
