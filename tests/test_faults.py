@@ -45,7 +45,7 @@ def test_what_is_killed_frozen_or_locked_out_loses_nothing(
 ) -> None:
     with House(tmp_path / "house", mosquitto, journal=SHORT).running() as house:
         quiet(house)
-        for name in ("broker", BRIDGE, SINK):
+        for name in ("broker", BRIDGE):  # the sink: in the next test, and in that of the inverter
             suffer(house, Mishap(killed(name), 0.2))
             house.recovers()
         suffer(house, Mishap(locked, 4), Mishap(frozen, 2.5, at_s=0.5))
