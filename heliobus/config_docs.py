@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> int:
     if "--check" not in arguments:
         PAGE.write_text(page, encoding="utf-8")
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
-        sys.stderr.write(f"{PAGE} is not current; run: python -m heliobus.config_docs\n")
+        sys.stderr.write(f"{PAGE} is not current; run make docs\n")
         return 1
     return 0
 
