@@ -18,6 +18,8 @@ from heliobus.process import Lock
 from tests.helpers import ROOT, free_port, lacking, require_program, wait_until
 from tests.terminal import BOLD, PLAIN, on_a_terminal
 
+pytestmark = pytest.mark.broker
+
 LINE = re.compile(
     r"measured=(\d+) published=(\d+) stored=(\d+) lost=(\d+) duplicates=(\d+) rewritten=(\d+)"
 )
