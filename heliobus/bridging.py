@@ -67,6 +67,9 @@ class BridgeComponent(Component):
         device.show(good)
 
     def _change(self, device: Polled) -> None:
+        identity = device.bridge.identity
+        who = f"{identity.maker} {identity.model}".strip() or device.bridge.kind
+        log.info("%s (%s): %s", device.name, who, "online" if device.online else "offline")
         if self._claims.state(device.name) in (Claim.CLAIMED, Claim.OURS):
             self._publish_availability(device)
 

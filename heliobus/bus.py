@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 15
 CONNACK_S = 3.0
+BRIEF_S = 10.0
+BRIEF_TIMES = 3
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0)
 # More unacknowledged messages than this: the broker does not follow (frozen, or far away), and
 # handing it more would only fill memory. The journal keeps what is not sent.
@@ -88,12 +90,14 @@ class Bus:
         name: str,
         *,
         will: tuple[str, bytes],
+        client_id: str = "",
         subscriptions: Sequence[tuple[str, int]] = (),
         on_connect: Callable[[], None] = lambda: None,
         on_message: Callable[[Message], None] = lambda _message: None,
     ) -> None:
         self._broker = broker
         self._name = name
+        self._client_id = client_id or name
         self._will = will
         self._subscriptions = list(subscriptions)
         self._on_connect_done = on_connect
@@ -103,6 +107,8 @@ class Bus:
         self._lock = threading.Lock()
         self._topics: dict[int, str] = {}
         self._answered = False
+        self._since_s = 0.0
+        self._brief_ones = 0
         self._sent = 0
         self._acked = 0
         self._up = threading.Event()
@@ -200,7 +206,7 @@ class Bus:
     def _new_client(self) -> mqtt.Client:
         client = _Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self._name,
+            client_id=self._client_id,
             protocol=self._protocol,
             reconnect_on_failure=False,
             clean_session=None if self._protocol == mqtt.MQTTv5 else True,
@@ -229,9 +235,12 @@ class Bus:
         was_up = self._up.is_set()
         self._up.clear()
         if was_up and not self._stop.is_set():
-            self._faults.report(
-                "broker", f"broker {self._broker.url}: the connection is lost; trying again"
-            )
+            brief = time.monotonic() - self._since_s < BRIEF_S
+            self._brief_ones = self._brief_ones + 1 if brief else 0
+            text = f"broker {self._broker.url}: the connection is lost; trying again"
+            if self._brief_ones >= BRIEF_TIMES:  # a broker keeps the newer of two that are alike
+                text += f". It is lost again and again: does a second '{self._name}' run somewhere?"
+            self._faults.report("broker", text)
         self._idle.set()
         return was_up
 
@@ -251,6 +260,7 @@ class Bus:
         if reason.is_failure:
             self._refused(client, reason)
             return
+        self._since_s = time.monotonic()
         self._up.set()
         self._faults.over("broker", f"broker {self._broker.url}: connected")
         if self._subscriptions:

@@ -55,6 +55,8 @@ class Component:
         self.bus = Bus(
             settings.broker,
             name,
+            # Two sites may share a broker, and name their components alike.
+            client_id=f"{settings.base_topic}-{settings.site}-{name}",
             will=(self._status_topic, dumps({"state": "offline"})),
             subscriptions=[*subscriptions, (self._replay_topic, 1)],
             on_connect=lambda: self._inbox.put(None),

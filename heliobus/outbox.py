@@ -183,7 +183,7 @@ class Outbox:
             self._clock.refresh()
             if self._clock.ready:
                 self._release()
-        if self._clock.fault:
+        if self._clock.fault and (self._waiting or self._newest):
             self._faults.report("clock", self._clock.fault)
         else:
             self._faults.over("clock", "the clock is synchronised")

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from broker import listeners
 from broker.start import RunningBroker, start_broker
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerSettings, BrokerStart
@@ -19,9 +20,16 @@ class OwnBroker:
         self._folder = folder
         self._running: RunningBroker | None = None
 
-    def start(self) -> None:
-        """Start it, if it is ours to start. Raise ConfigError."""
+    def start(self, *, share: bool = False) -> None:
+        """Start it, if it is ours to start. Raise ConfigError.
+
+        `share`: `auto` takes a broker that listens there already, as a system service does.
+        """
         if self.settings.start is BrokerStart.NO:
+            return
+        auto = self.settings.start is BrokerStart.AUTO
+        if share and auto and listeners.taken(self.settings.host, self.settings.port):
+            log.info("broker %s: one listens there already; using it", self.settings.url)
             return
         self._running = start_broker(self.settings.start, self.settings.port, self._folder)
         embedded = self._running.name == "embedded"

@@ -28,13 +28,14 @@ def run_component(settings: Settings, name: str, contract: Contract | None = Non
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
+    name_log_lines(name)
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
     with Lock(settings.data, name):
         component = make_component(settings, name, contract or contracts.load())
-        log.info("%s: started", name)
+        log.info("started")
         component.run(stop)
-        log.info("%s: stopped", name)
+        log.info("stopped")
     return EXIT_STOPPED
 
 
@@ -50,6 +51,14 @@ def make_component(settings: Settings, name: str, contract: Contract) -> Compone
         return SinkComponent(settings, sink, components.sink(sink.type), contract)
     names = ", ".join([*settings.bridges, *settings.sinks]) or "none"
     raise ConfigError(f"no component is called {name!r}; the configuration has: {names}")
+
+
+def name_log_lines(name: str) -> None:
+    """Have the log say which component speaks, not which module."""
+    for handler in logging.getLogger().handlers:
+        line = handler.formatter._fmt if handler.formatter else None  # noqa: SLF001 - no getter
+        if line:
+            handler.setFormatter(logging.Formatter(line.replace("%(name)s", name)))
 
 
 class Lock:

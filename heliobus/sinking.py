@@ -116,7 +116,7 @@ class SinkComponent(Component):
             self._failures += 1
             wait_s = min(LONGEST_RETRY_S, 2.0 ** min(self._failures - 2, 10))
             self._retry_s = time.monotonic() + wait_s
-            self._faults.report("sink", f"{self.name}: {error}; trying again", alike=True)
+            self._faults.report("sink", f"{error}; trying again", alike=True)
             self._is_open = False
             self._intake.drop()
             self._sink.close()
@@ -126,7 +126,7 @@ class SinkComponent(Component):
     def _open(self) -> None:
         self._intake.load(self._sink.open())
         self._is_open = True
-        self._faults.over("sink", f"{self.name}: stores again")
+        self._faults.over("sink", "stores again")
 
     def _is_batch_due(self, now_s: float) -> bool:
         waiting = len(self._intake.pending())
@@ -148,6 +148,8 @@ class SinkComponent(Component):
         self._count(written)
 
     def _count(self, written: Written) -> None:
+        if written.stored and not self._stored:
+            log.info("stores what comes; the first: %d samples", written.stored)
         self._stored += written.stored
         self._rewritten += written.rewritten
         for sample, reason in written.rejected:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from heliobus import components, contract
 from heliobus.errors import ConfigError
 from heliobus.own_broker import OwnBroker
-from heliobus.process import run_component
+from heliobus.process import Lock, run_component
 from heliobus.settings import Settings
 from heliobus.supervisor import Supervisor
 
@@ -17,8 +17,11 @@ def run(settings: Settings, only: Sequence[str] | None = None) -> int:
     names = [name for name in (*settings.bridges, *settings.sinks) if not only or name in only]
     if not names:
         raise ConfigError("nothing to run: the configuration has neither bridges nor sinks")
+    for name in names:  # before a broker is started for nothing
+        with Lock(settings.data, name):
+            pass
     broker = OwnBroker(settings.broker, settings.data / "broker")
-    broker.start()
+    broker.start(share=True)
     settings = replace(settings, broker=broker.settings)
     # What all children share is loaded once and never looked at by the garbage collector again,
     # so that its memory stays shared.

@@ -123,9 +123,19 @@ def test_a_broker_of_mqtt_3_is_spoken_to_in_its_own_words(
 ) -> None:
     caplog.set_level(logging.INFO)
     client = station(BrokerSettings(port=embedded_broker.port), hears=ALL)
-    client.publish_surely("heliobus/x", b"y")
+    # Retained, since this broker takes in a subscription while it forwards what comes after it.
+    client.publish_surely("heliobus/x", b"y", retain=True)
     assert client.next() == ("heliobus/x", b"y")
     assert f"{embedded_broker.url}: no answer in 3 s; trying again with MQTT 3.1.1" in caplog.text
+
+
+def test_a_second_component_of_the_same_name_is_told_from_a_lost_connection(
+    mosquitto: BrokerProcess, station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    station(mosquitto)
+    station(mosquitto)
+    said = "It is lost again and again: does a second 'axpert' run somewhere?"
+    wait_until(lambda: said in caplog.text, said)
 
 
 def test_many_threads_publish_large_messages_to_a_broker_that_stutters(
