@@ -24,8 +24,9 @@ _HERE = Path(__file__).parent
 _OURS = ("heliobus", "bridges", "sinks", "broker", "schemas")
 _HEAD = """# Results
 
-Written by `make bench`: medians of {rounds} rounds on {machine}. Each process ran as its users run
-it: started with its compiled modules there, against mosquitto, on inverters simulated byte by byte
+Written by `make bench`: medians of {rounds} rounds on
+{machine}. Each process ran as its users run it: started with its
+compiled modules there, against mosquitto, on inverters simulated byte by byte
 at 2400 baud by one other Python process. Nothing else of ours ran, except in the last two rows the
 archive (SQLite) and, under `heliobus up`, its parent. Memory that processes share counts for each
 by its part (PSS); {others}.
@@ -114,8 +115,9 @@ def _row(limit: Limit, measured: float) -> str:
 def _head() -> str:
     machine = f"{os.cpu_count()} cores {platform.machine()}, CPython {platform.python_version()}"
     pythons = _other_pythons()
-    others = f"{pythons or 'no'} foreign processes of the same Python ran too"
-    others += ", which makes it look smaller" if pythons else ""
+    others = "no foreign process with the same Python ran beside them"
+    if pythons:
+        others = f"{pythons} foreign processes with the same Python make it look smaller"
     return _HEAD.format(rounds=ROUNDS, machine=machine, others=others)
 
 
