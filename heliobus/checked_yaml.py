@@ -16,8 +16,7 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from heliobus.errors import ConfigError
-from heliobus.quantities import duration_s, size_bytes
-from heliobus.topics import slug
+from heliobus.quantities import duration_s, duration_text, name, size_bytes
 
 Schema: TypeAlias = Mapping[str, Any]
 Place: TypeAlias = tuple[str, ...]
@@ -33,6 +32,10 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
 _HEXADECIMAL = re.compile(r"0x[0-9A-Fa-f]{1,15}\Z")
 _NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]{0,17})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?\Z")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_LOOK = (
+    "check the indentation, a space after each colon, and closing brackets,"
+    " here or in the line before"
+)
 _WORDS = {
     "object": "a mapping",
     "array": "a list",
@@ -41,14 +44,6 @@ _WORDS = {
     "number": "a number",
     "boolean": "true or false",
 }
-
-
-def name(text: str) -> str:
-    """Give a name that may stand in a topic. Raise ConfigError."""
-    try:
-        return slug(text, "")
-    except ConfigError as error:
-        raise ConfigError(str(error).removeprefix(": ")) from error
 
 
 # How a text is converted before its value is checked; a caller adds those that need a context.
@@ -67,15 +62,14 @@ def guess(word: str, known: Iterable[str]) -> str:
 
 
 def limits(schema: Schema) -> str:
-    """Word the range that a schema allows: `from 1 to 247 s`; "" where it has none."""
-    unit = schema.get("heliobus", {}).get("unit", "")
-    low, high = (
-        f"{schema[key]:,} {unit}".rstrip() if key in schema else ""
-        for key in ("minimum", "maximum")
-    )
+    """Word the range that a schema allows: `from 1 to 247`, `at least 1h`; "" for none."""
+    note = _note_of(schema)
+    word = duration_text if note.get("format") == "duration" else "{:,}".format
+    low, high = (word(schema[key]) if key in schema else "" for key in ("minimum", "maximum"))
+    unit = "" if word is duration_text else f" {note.get('unit', '')}".rstrip()
     if low and high:
-        return f"from {schema['minimum']:,} to {high}"
-    return f"at least {low}" if low else f"at most {high}" if high else ""
+        return f"from {low} to {high}{unit}"
+    return f"at least {low}{unit}" if low else f"at most {high}{unit}" if high else ""
 
 
 def compose(text: str, where: str) -> yaml.Node | None:
@@ -87,8 +81,7 @@ def compose(text: str, where: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         problem = error.problem or error.context or "cannot be read"
-        hint = "; indent with spaces, not tabs" if r"'\t'" in problem else ""
-        raise ConfigError(f"{where}:{line}: not YAML: {problem}{hint}") from error
+        raise ConfigError(f"{where}:{line}: not YAML: {problem}{_yaml_hint(error)}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(
@@ -99,6 +92,14 @@ def compose(text: str, where: str) -> yaml.Node | None:
         raise ConfigError(f"{where}:1: nested too deeply; keep it flat") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where}:1: not YAML: {error}") from error
+
+
+def _yaml_hint(error: yaml.MarkedYAMLError) -> str:
+    """Word what to do: the parser names what it stumbled over, often after the mistake."""
+    if r"'\t'" in (error.problem or ""):
+        return "; indent with spaces, not tabs"
+    grammar = isinstance(error, yaml.scanner.ScannerError | yaml.parser.ParserError)
+    return f"; {_LOOK}" if grammar else ""
 
 
 def read_text(path: Path) -> str:
@@ -189,7 +190,7 @@ class Reader:
         if not isinstance(node, yaml.ScalarNode):
             found = "a mapping" if isinstance(node, yaml.MappingNode) else "a list"
             raise _Fault(f"found {found}, expected {_expected(schema)}")
-        if not _is_null(node):
+        if node.tag != _STANDARD_TAG + "null":
             return self._scalar(node, schema)
         if "object" in types:  # `devices:` with nothing below it
             return self._object(yaml.MappingNode(node.tag, []), schema, place)
@@ -302,7 +303,7 @@ class Reader:
             raise _Fault(f"found {shown}, expected {_expected(schema)}")
         if not _allowed(value, schema):
             if "enum" in schema:
-                raise _Fault(f"{shown} is not known{guess(text, map(_text, schema['enum']))}")
+                raise _Fault(f"{shown} is not known{guess(text, map(written, schema['enum']))}")
             raise _Fault(f"found {shown}, expected {_expected(schema)}")
         return value
 
@@ -332,10 +333,6 @@ def _weight(node: yaml.Node, known: dict[int, float]) -> float:
             children = node.value
         known[id(node)] = 1 + sum(_weight(child, known) for child in children)
     return known[id(node)]
-
-
-def _is_null(node: yaml.ScalarNode) -> bool:
-    return bool(node.tag == _STANDARD_TAG + "null")
 
 
 def _note_of(schema: Schema) -> Mapping[str, Any]:
@@ -385,15 +382,19 @@ def _expected(schema: Schema) -> str:
     elif limits(schema):
         words += f" of {limits(schema)}"
     if isinstance(note.get("example"), str | int | float):
-        words += f" such as {_text(note['example'])}"
+        words += f" such as {written(note['example'])}"
     return words
 
 
 def _hint(schema: Schema, key: str) -> str:
     """Word how to write a missing key, when its schema has an example."""
     example = _note_of(schema.get("properties", {}).get(key, {})).get("example")
-    return f"; add it, such as '{key}: {_text(example)}'" if example is not None else "; add it"
+    return f"; add it, such as '{key}: {written(example)}'" if example is not None else "; add it"
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def written(value: Any) -> str:
+    """Write a value as it stands in a file, in one line: `{inverter: {every: 5s}}`."""
+    if isinstance(value, str):
+        return value
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+    return text.removesuffix("\n").removesuffix("\n...")

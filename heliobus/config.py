@@ -33,7 +33,7 @@ from heliobus.settings import (
 _log = logging.getLogger(__name__)
 _BROKER_URL = re.compile(
     r"(?P<scheme>[a-z0-9+]+)://((?P<user>[^@:/]+)(?P<password>:[^@/]*)?@)?"
-    r"(\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^@:/\[\]\s]+))(:(?P<port>[0-9]{1,5}))?/?\Z"
+    r"(\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^@:/\[\]\s]+))(:(?P<port>[0-9]{1,99}))?/?\Z"
 )
 _LAST_PORT = 65535
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -239,10 +239,9 @@ class _Loader:
 
     def _check_links(self, values: Mapping[str, Any]) -> None:
         for name, bridge in (values["bridges"] or {}).items():
-            if isinstance(bridge, dict) and bridge.get("devices") == {}:
-                self._reader.fault(
-                    ("bridges", name, "devices"), "is empty; name at least one device"
-                )
+            place = ("bridges", name, "devices")
+            if isinstance(bridge, dict) and bridge.get("devices") == {} and self._empty(place):
+                self._reader.fault(place, "is empty; name at least one device")
         for bridge, device, options in _devices(values):
             own = values["bridges"][bridge]
             component = self._component(components.Kind.BRIDGE, str(own.get("type")))
@@ -253,6 +252,10 @@ class _Loader:
                     "has no link; add one here or to its bridge,"
                     " such as 'link: serial:///dev/ttyUSB0'",
                 )
+
+    def _empty(self, place: Place) -> bool:
+        """Tell whether nothing was written there, not even what was refused."""
+        return not any(each[:-1] == place for each in self._reader.lines)
 
     def _broker(self, values: Mapping[str, Any]) -> BrokerSettings:
         address = values.get("url") or _BrokerAddress("127.0.0.1", 1883, None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from heliobus.checked_yaml import Schema, limits
+from heliobus.checked_yaml import Schema, limits, written
 from heliobus.components import Component, Kind, describe
 from heliobus.config import file_schema
 
@@ -128,13 +128,7 @@ def _table(schema: Schema) -> list[str]:
 def _code(value: Any) -> str:
     if value is None or value == {}:
         return "-"
-    text = value if isinstance(value, str) else _flow(value)
-    return f"`{text}`"
-
-
-def _flow(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
-    return text.removesuffix("\n").removesuffix("\n...")
+    return f"`{written(value)}`"
 
 
 def _yaml(value: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
-"""Durations and sizes as people write them."""
+"""Durations, sizes and names as people write them."""
 
 import re
+import unicodedata
 
 from heliobus.errors import ConfigError
+from heliobus.topics import BUS, slug
 
 _PLAIN = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?\Z")
 _DURATION = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|min|m|h|d|w)")
@@ -21,6 +23,15 @@ def duration_s(text: str) -> float:
     return float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
 
 
+def duration_text(seconds: float) -> str:
+    """Word seconds as `duration_s` reads them: 1h for 3600, 100ms for 0.1, 90s for 90."""
+    for unit in ("d", "h", "m", "s", "ms"):
+        number = round(seconds / _SECONDS[unit], 6)
+        if number >= 1 and number == int(number):
+            return f"{int(number)}{unit}"
+    return f"{seconds:g}s"
+
+
 def size_bytes(text: str) -> int:
     """Read `256 MB`, `1 GiB` or plain bytes as bytes. Raise ConfigError."""
     match = _SIZE.match(text.strip())
@@ -29,3 +40,15 @@ def size_bytes(text: str) -> int:
     unit = match[2].lower().removesuffix("b")
     step = 1024 if unit.endswith("i") else 1000
     return round(float(match[1]) * float(step ** _POWERS[unit.removesuffix("i")]))
+
+
+def name(text: str) -> str:
+    """Give a name that may stand in a topic. Raise ConfigError with one that might do."""
+    try:
+        return slug(text, "")
+    except ConfigError as error:
+        told = str(error).removeprefix(": ")
+        plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+        better = re.sub("[^a-z0-9]+", "_", plain).strip("_")
+        hint = f"; did you mean {better!r}?" if better not in ("", BUS) else ""
+        raise ConfigError(told + hint) from error

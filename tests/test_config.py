@@ -189,7 +189,8 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
         ("site: [a]", "1: site: found a list, expected text such as farm"),
         (
             "site: The Farm",
-            "1: site: found 'The Farm', expected lower-case letters, digits and _",
+            "1: site: found 'The Farm', expected lower-case letters, digits and _;"
+            " did you mean 'the_farm'?",
         ),
         ("site: bus", "1: site: the name 'bus' is reserved; choose another"),
         ("site: farm\n\tdata: x", "2: not YAML: found character '\\t' that cannot start any token"),
@@ -232,6 +233,10 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
             "2: broker.url: the port is 99999, expected 1 to 65535",
         ),
         (
+            'site: farm\nbroker: {url: "mqtt://a:18833333"}',
+            "2: broker.url: the port is 18833333, expected 1 to 65535",
+        ),
+        (
             'site: farm\nbroker: {url: "mqtt://me@a", user: you}',
             "2: broker.user: the url names a user, too; delete one of them",
         ),
@@ -254,11 +259,15 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
         ),
         (
             "site: farm\njournal: {keep: 5s}",
-            "2: journal.keep: found '5s', expected a duration of at least 60 s such as 7d",
+            "2: journal.keep: found '5s', expected a duration of at least 1m such as 7d",
         ),
         (
             "site: farm\njournal: {max_size: big}",
             "2: journal.max_size: found 'big', expected a size such as 64 kB, 256 MB or 1 GB",
+        ),
+        (
+            "site: farm\nsinks: {a: {type: sql, url: x, keep: 10}}",
+            "2: sinks.a.keep: found '10', expected a duration of at least 1h such as 730d",
         ),
         (
             "site: farm\nclock: wait",
@@ -271,9 +280,14 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
         (
             BRIDGE,
             "3: bridges.a: 'devices' is missing; add it,"
-            """ such as 'devices: {"inverter": {"every": "5s"}}'""",
+            " such as 'devices: {inverter: {every: 5s}}'",
         ),
         (BRIDGE + "    devices:", "6: bridges.a.devices: is empty; name at least one device"),
+        (
+            BRIDGE + "    devices:\n      Grid-1: {profile: eastron_sdm230}",
+            "7: bridges.a.devices.Grid-1: found 'Grid-1', expected lower-case letters, digits"
+            " and _; did you mean 'grid_1'?",
+        ),
         (
             "site: farm\nbridges:\n  a: {devices: {b: {}}}",
             "3: bridges.a: 'type' is missing; add it, such as 'type: voltronic'",
@@ -366,6 +380,25 @@ def test_a_mistake_is_told_in_one_line(text: str, line: str) -> None:
     [found] = mistakes(text)
     assert found.startswith(line.replace("{here}", str(Path.cwd())))
     assert "geheim" not in found
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "site: farm\nsinks:\n  a:\n    type:sql\n    url: x",
+        "site: farm\nsinks:\n  a:\n    type: sql\n   url: x",
+        "site: farm\nsinks: {a: {type: sql}\nclock: trust",
+        "site: farm\n  data: x",
+    ],
+)
+def test_what_yaml_cannot_parse_says_where_to_look(text: str) -> None:
+    [found] = mistakes(text)
+    assert re.match("[0-9]+: not YAML: ", found)
+    assert found.endswith(
+        "; check the indentation, a space after each colon, and closing brackets,"
+        " here or in the line before"
+    )
 
 
 @pytest.mark.usefixtures("here")

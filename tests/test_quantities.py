@@ -1,9 +1,11 @@
-"""Durations and sizes as people write them."""
+"""Durations, sizes and names as people write them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heliobus.errors import ConfigError
-from heliobus.quantities import duration_s, size_bytes
+from heliobus.quantities import duration_s, duration_text, name, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,38 @@ def test_sizes_are_read_in_bytes(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="expected a size such as"):
         size_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((3600, "1h"), (86400, "1d"), (5400, "90m"), (60, "1m"), (90, "90s"), (0.1, "100ms")),
+        *((0, "0s"), (2.5, "2500ms"), (730 * 86400.0, "730d"), (0.0001, "0.0001s")),
+    ],
+)
+def test_durations_are_worded_in_the_largest_unit_that_fits(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+@given(st.integers(0, 10**9))
+def test_a_worded_duration_reads_as_the_same_seconds(seconds: int) -> None:
+    assert duration_s(duration_text(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "better"),
+    [
+        *(("Inverter-1", "inverter_1"), ("Farm House", "farm_house"), ("Gr\u00fcn", "grun")),
+        (" a/b ", "a_b"),
+    ],
+)
+def test_a_bad_name_gets_a_good_one(text: str, better: str) -> None:
+    with pytest.raises(ConfigError, match=rf"digits and _; did you mean '{better}'\?$"):
+        name(text)
+    assert name(better) == better
+
+
+@pytest.mark.parametrize("text", ["", "-", "\u592a\u967d", "Bus"])
+def test_a_name_without_a_good_one_gets_no_suggestion(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"digits and _$"):
+        name(text)
