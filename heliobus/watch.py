@@ -64,9 +64,10 @@ def show(
         subscriptions=[(f"{settings.base_topic}/#", 1)],
         on_message=inbox.put,
     )
-    bus.start()
     try:
         with Screen(sys.stdout, board, head) as screen:
+            # Not before: what the bus finds wrong is said once, and is to stand in the table.
+            bus.start()
             screen.show([])
             while not stop.is_set():
                 messages = _taken(inbox, seen)
