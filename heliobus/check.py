@@ -1,12 +1,13 @@
 """The command `check`: judge a configuration and tell what it would run, opening nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from heliobus import components, config
-from heliobus.checked_yaml import Place
+from heliobus.checked_yaml import Place, Schema, written
 from heliobus.errors import ConfigError
+from heliobus.quantities import duration_text
 from heliobus.settings import BridgeSettings, Settings, SinkSettings
 
 
@@ -15,16 +16,16 @@ def run(path: Path, out: TextIO) -> int:
     loaded = config.read(path)
     settings = loaded.settings
     faults = [
-        f"{path}:{loaded.lines.get(place, 1)}: {'.'.join(place)}: {fault}"
-        for place, fault in _faults(settings)
+        f"{path}:{_line(place, loaded.lines)}: {'.'.join(place)}: {fault}"
+        for place, fault in (_exact(*each) for each in _faults(settings))
     ]
     if faults:
         raise ConfigError("\n".join(faults))
-    print(f"{path}: site {settings.site}, broker {settings.broker.url}", file=out)
+    print(f"{path.absolute()}: site {settings.site}, broker {settings.broker.url}", file=out)
     for bridge in settings.bridges.values():
         print(f"  bridge {bridge.name}: {bridge.type}, {_devices(bridge)}", file=out)
     for sink in settings.sinks.values():
-        print(f"  sink {sink.name}: {sink.type}", file=out)
+        print(f"  sink {sink.name}: {', '.join(_told(sink))}", file=out)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=out)
     return 0
@@ -36,6 +37,19 @@ def _faults(settings: Settings) -> Iterator[tuple[Place, str]]:
         yield from _bridge_faults(bridge)
     for sink in settings.sinks.values():
         yield from _sink_faults(sink, settings.folder)
+
+
+def _exact(place: Place, fault: str) -> tuple[Place, str]:
+    """Take the key out of a fault that begins with one below `place`."""
+    path, _, rest = fault.partition(": ")
+    key = tuple(path.split("."))
+    return (key, rest) if rest and key[: len(place)] == place else (place, fault)
+
+
+def _line(place: Place, lines: Mapping[Place, int]) -> int:
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place, 1)
 
 
 def _bridge_faults(bridge: BridgeSettings) -> Iterator[tuple[Place, str]]:
@@ -61,3 +75,34 @@ def _devices(bridge: BridgeSettings) -> str:
         f"{device.name} every {device.every_s:g} s" + (f" on {device.link}" if device.link else "")
         for device in bridge.devices
     )
+
+
+def _told(sink: SinkSettings) -> Iterator[str]:
+    """Give its type and its options, except what its config.json does not name or calls secret."""
+    yield sink.type
+    found = components.find(components.Kind.SINK, sink.type)
+    known: Mapping[str, Schema] = (
+        found.config.get("component", {}).get("properties", {}) if found else {}
+    )
+    for key, value in sink.options.items():
+        note = known.get(key, {}).get("heliobus", {"secret": True})
+        if f"{key}_file" in known:
+            continue
+        if note.get("address"):
+            yield f"{key} {_address(value)}"
+        elif not note.get("secret"):
+            yield f"{key} {_option(value, note)}"
+    yield f"backfill {'all' if sink.backfill_s is None else duration_text(sink.backfill_s)}"
+
+
+def _option(value: Any, note: Mapping[str, Any]) -> str:
+    return duration_text(value) if note.get("format") == "duration" else written(value)
+
+
+def _address(url: str) -> str:
+    """Give a URL without user, password and query; its scheme alone when these are unclear."""
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    if place.count("@") > 1 or "@" in query:
+        return f"{scheme}://..."
+    return f"{scheme}://{place.rpartition('@')[2]}"

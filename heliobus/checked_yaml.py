@@ -2,8 +2,8 @@
 
 The schema decides how a plain word is read, so `start: no` is the text "no" where text is
 expected and `takeover: no` is false. Schemas keep to the subset of schemas/ and carry under
-the keyword `heliobus`: title, description, example, default, unit, secret, format (how a text
-is converted, see FORMATS) and keys (the format of a mapping's keys). Defaults are filled in.
+the keyword `heliobus`: title, description, example, default, unit, secret, address (a secret URL
+with a place to show), format (how a text is converted, see FORMATS), keys (the format of keys).
 """
 
 import json

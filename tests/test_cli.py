@@ -114,12 +114,32 @@ def test_check_tells_what_would_run_and_warns(
     status, out, err = run("check")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
-        "heliobus.yaml: site farm, broker mqtt://127.0.0.1:1883",
+        f"{here}/heliobus.yaml: site farm, broker mqtt://127.0.0.1:1883",
         "  bridge axpert: voltronic, inverter every 5 s on serial:///dev/nowhere",
-        "  sink archive: sql",
+        "  sink archive: sql, url sqlite:///history.db, backfill 1d",
         f"warning: {here}/mqtt: everyone on this computer can read it (mode 0644);"
         f" run: chmod 600 {here}/mqtt",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql+pymysql://me:geheim@db.lan:3307/sun", "mysql+pymysql://db.lan:3307/sun"),
+        ("mysql+pymysql://me:ge/heim?x@db.lan/sun", "mysql+pymysql://..."),
+        ("mysql+pymysql://db.lan/sun?password=x@geheim", "mysql+pymysql://..."),
+        ("mysql+pymysql://db.lan/sun?password=geheim", "mysql+pymysql://db.lan/sun"),
+    ],
+)
+def test_check_shows_a_sinks_options_and_no_secret(
+    run: Callable[..., tuple[int, str, str]], here: Path, url: str, shown: str
+) -> None:
+    archive = f'{{type: sql, url: "{url}", password: geheim, keep: 730d, backfill: all}}'
+    (here / "heliobus.yaml").write_text(f"site: farm\nsinks:\n  archive: {archive}\n")
+    status, out, _ = run("check")
+    assert status == 0
+    assert f"  sink archive: sql, url {shown}, keep 730d, backfill all\n" in out
+    assert "geheim" not in out
 
 
 def test_check_opens_and_makes_nothing(
@@ -151,7 +171,16 @@ def test_what_a_component_finds_impossible_is_told_by_check(
     run: Callable[..., tuple[int, str, str]], here: Path
 ) -> None:
     (here / "heliobus.yaml").write_text(GOOD.replace("sqlite:///", "oracle://a/"))
-    with pytest.raises(ConfigError, match=r"^heliobus.yaml:5: sinks.archive: .*oracle"):
+    with pytest.raises(ConfigError, match=r"^heliobus.yaml:5: sinks.archive.url: .*oracle"):
+        run("check")
+
+
+def test_what_a_component_says_of_one_key_is_told_with_the_line_of_that_key(
+    run: Callable[..., tuple[int, str, str]], here: Path
+) -> None:
+    sinks = "sinks:\n  archive:\n    type: sql\n    url: sqlite://history.db\n"
+    (here / "heliobus.yaml").write_text("site: farm\n" + sinks)
+    with pytest.raises(ConfigError, match=r"^heliobus.yaml:5: sinks.archive.url: found no file"):
         run("check")
 
 
