@@ -119,9 +119,10 @@ def test_what_a_broker_refuses_is_told(password: dict[str, str], says: str, tmp_
 
 
 def test_a_port_in_use_comes_with_the_program_that_has_it(tmp_path: Path) -> None:
+    require_program("mosquitto", package="mosquitto")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        broker = {"url": f"mqtt://127.0.0.1:{port}", "start": "auto"}
+        broker = {"url": f"mqtt://127.0.0.1:{port}", "start": "mosquitto"}
         write(tmp_path, broker=broker, bridges=voltronic("serial:///dev/ttyUSB0"))
         with Program(tmp_path, "up") as program:
             program.says(f"broker: port {port} on 127.0.0.1 is in use by", f"{os.getpid()}")
