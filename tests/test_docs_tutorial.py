@@ -41,6 +41,7 @@ class Reader:
         self._folder = folder / "thermo"
         self._names = {
             "/tmp/thermo": str(folder / "port"),
+            "/home/you/thermo": str(self._folder),
             "127.0.0.1:1883": f"127.0.0.1:{port}",
             "mosquitto_sub -v": f"mosquitto_sub -p {port} -v",
         }
