@@ -168,7 +168,7 @@ class _FileLink(Link):
         room_or_wake.register(self._number, select.POLLOUT)
         room_or_wake.register(self._wake, select.POLLIN)
         if not room_or_wake.poll(_WRITE_S * 1000):
-            raise LinkError(f"{self.name}: takes no bytes for {_WRITE_S:g} s; is it switched on?")
+            raise LinkError(f"{self.name}: takes no bytes for {_WRITE_S:g} s; check that it is on")
         self._check_open()
 
     def _receive(self, timeout_s: float) -> bytes:

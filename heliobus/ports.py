@@ -10,6 +10,7 @@ import os
 import pwd
 import socket
 import stat
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def missing(path: str, by_id: Path = BY_ID) -> str:
     others = _similar(path, by_id)
     if others:
         return f"no such port; there is {', '.join(others)}"
-    return "no such port, and no other one; is the cable plugged in and the device switched on?"
+    return "no such port, and no other one; plug the cable in and switch the device on"
 
 
 def forbidden(path: str) -> str:
@@ -83,7 +84,7 @@ def forbidden(path: str) -> str:
 
 def port_fault(path: str, error: BaseException) -> str:
     """Say why `path` could not be opened as a port, and what to do."""
-    number = getattr(error, "errno", None)
+    number = _number(error)
     for numbers, words in _PORT_FAULTS:
         if number in numbers:
             return words(path)
@@ -97,6 +98,17 @@ def host_fault(error: BaseException) -> str:
         if isinstance(error, kind) or number in numbers:
             return words
     return f"cannot be reached ({error})"
+
+
+def _number(error: BaseException) -> int | None:
+    """Give the number of an error; termios has it elsewhere, and pyserial words it as text."""
+    for each in (error, error.__context__):
+        number = getattr(each, "errno", None)
+        if number is None and isinstance(each, termios.error):
+            number = each.args[0]
+        if isinstance(number, int):
+            return number
+    return None
 
 
 def _open_files(process: Path) -> Iterator[str]:
@@ -163,14 +175,15 @@ _PORT_FAULTS: tuple[tuple[tuple[int, ...], Callable[[str], str]], ...] = (
     ((errno.ENOENT, errno.ENODEV, errno.ENXIO), missing),
     ((errno.EACCES, errno.EPERM), forbidden),
     ((errno.EBUSY, errno.EAGAIN), held),
+    ((errno.ENOTTY, errno.EISDIR), lambda _: "not a serial port"),
 )
 _HOST_FAULTS: tuple[tuple[type[Exception], tuple[int, ...], str], ...] = (
-    (socket.gaierror, (), "no host of this name is known; is it spelled right, is the network up?"),
+    (socket.gaierror, (), "no host of this name is known; check its spelling and the network"),
     (UnicodeError, (), "no host can have this name"),
-    (ConnectionRefusedError, (), "refused; does a program on that host listen on this port?"),
+    (ConnectionRefusedError, (), "refused; check the port, and that a program there listens on it"),
     (
         TimeoutError,
         (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN),
-        "unreachable; is it switched on and in this network?",
+        "unreachable; check that it is switched on and in this network",
     ),
 )

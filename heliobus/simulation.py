@@ -294,7 +294,8 @@ def serve_tcp(
     try:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise LinkError(f"{host}:{port}: cannot listen there ({error.strerror})") from error
+        reason, _, _ = (error.strerror or str(error)).partition(" (while")
+        raise LinkError(f"{host}:{port}: cannot listen there ({reason})") from error
     listener.settimeout(0.0)
     place = f"[{host}]" if ":" in host else host
     line = Line(simulated, baud=baud, faults=faults or Faults(), unread=lambda: 0)
