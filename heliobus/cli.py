@@ -162,13 +162,28 @@ def decode(protocol: str, source: BinaryIO) -> int:
     return work.run(components.decoder(protocol), source, sys.stdout.buffer)
 
 
-@cli.command()
+class _Sim(click.Command):
+    """A command whose help ends with what can go wrong on a line."""
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from heliobus.line import Faults
+
+        with formatter.section("Kinds of faults"):
+            formatter.write_dl(list(Faults.KINDS.items()))
+
+
+@cli.command(cls=_Sim)
 @click.argument("protocol")
 @click.option("--pty", is_flag=True, help="Serve on a pseudo-terminal; this is the default.")
 @click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP port; 0 takes a free one.")
 @click.option("--baud", type=click.IntRange(min=50), help="Pace the bytes at this rate.")
-@click.option("--faults", metavar="TEXT", default="", help="Such as silence=0.05,late=0.01.")
-@click.option("--variant", help="Which model to be; the bridge's README names them.")
+@click.option(
+    "--faults",
+    metavar="KIND=SHARE,...",
+    default="",
+    help="How many of the answers go wrong, 0 to 1, such as silence=0.05,late=0.01.",
+)
+@click.option("--variant", help="Which model to be; a wrong name lists all.")
 @click.option("--link", type=click.Path(path_type=Path), help="Also give the port this name.")
 def sim(protocol: str, *, pty: bool, tcp: str | None, link: Path | None, **how: object) -> int:
     """Be a simulated device, on a pseudo-terminal or TCP port."""

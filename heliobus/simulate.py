@@ -57,5 +57,5 @@ def _host_port(text: str) -> tuple[str, int]:
     try:
         address = parse(f"tcp://{text}")
     except ConfigError as error:
-        raise ConfigError(f"--tcp: found {text!r}, expected HOST:PORT") from error
+        raise ConfigError(f"--tcp: found {text!r}, expected HOST:PORT, port 1 to 65535") from error
     return address.host, address.port
