@@ -67,10 +67,14 @@ def _guarded(
 class _Client(mqtt.Client):
     """A client without TLS. paho asks of every error whether it is one of TLS, and loads `ssl`."""
 
+    heard = False  # anything at all
+
     def _sock_recv(self, bufsize: int) -> bytes:
         if (connection := self._sock) is None:
             raise ConnectionError("closed")
-        return connection.recv(bufsize)
+        received = connection.recv(bufsize)
+        self.heard = self.heard or bool(received)
+        return received
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
         if (connection := self._sock) is None:
@@ -185,14 +189,18 @@ class Bus:
             self._stop.wait(RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)])
             attempt += 1
 
-    def _serve(self, client: mqtt.Client) -> None:
+    def _serve(self, client: _Client) -> None:
         """Run one connection to its end."""
         end_s = time.monotonic() + CONNACK_S
-        while not self._answered and time.monotonic() < end_s:
-            if client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS or self._stop.is_set():
-                return
-        if self._answered:
+        lost = False
+        while not (self._answered or lost or self._stop.is_set()) and time.monotonic() < end_s:
+            lost = client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS
+        if self._answered and not lost:
             client.loop_forever()
+        if self._answered or self._stop.is_set():
+            return
+        if lost or client.heard:
+            self._faults.report("broker", self._no_broker())
             return
         # Some brokers of 3.1.1 read the words of MQTT 5 as lengths, and wait for ever.
         was_5 = self._protocol == mqtt.MQTTv5
@@ -203,7 +211,7 @@ class Bus:
             f"trying again with MQTT {'3.1.1' if was_5 else '5'}",
         )
 
-    def _new_client(self) -> mqtt.Client:
+    def _new_client(self) -> _Client:
         client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
@@ -243,6 +251,12 @@ class Bus:
             self._faults.report("broker", text)
         self._idle.set()
         return was_up
+
+    def _no_broker(self) -> str:
+        return (
+            f"broker {self._broker.url}: something answers there, but not as an MQTT broker; "
+            "check broker.url. Trying again"
+        )
 
     def _no_connection(self, error: Exception) -> str:
         where = f"broker {self._broker.url}"

@@ -447,6 +447,13 @@ NOISE = {
 }
 
 
+NO_BROKERS = {
+    **{name: NOISE[name] for name in ("a web server", "ssh")},
+    "smtp": b"220 mail ESMTP Postfix\r\n",
+    "nothing at all": b"",
+}
+
+
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE.keys())
 def test_a_server_that_talks_nonsense_does_not_end_us(
     server: Callable[..., Server], station: Station, noise: bytes
@@ -456,6 +463,34 @@ def test_a_server_that_talks_nonsense_does_not_end_us(
     one.connects.get(timeout=10)
     one.connects.get(timeout=10)  # it tries again
     assert client.alive
+
+
+@pytest.mark.parametrize("says", ["a web server", "ssh", "smtp", "nothing at all"])
+def test_what_is_no_broker_is_said(
+    server: Callable[..., Server], station: Station, caplog: pytest.LogCaptureFixture, says: str
+) -> None:
+    one = server(NO_BROKERS[says])
+    station(one.settings, wait=False)
+    said = (
+        f"broker {one.settings.url}: something answers there, but not as an MQTT broker; "
+        "check broker.url. Trying again"
+    )
+    wait_until(lambda: said in caplog.text, said)
+    for _ in range(3):
+        one.connects.get(timeout=10)
+    assert len(caplog.records) == 1
+
+
+def test_what_is_no_broker_and_stays_on_the_line_is_said(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        station(BrokerSettings(port=listener.getsockname()[1]), wait=False)
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"220 mail ESMTP Postfix\r\n")
+            said = "something answers there, but not as an MQTT broker"
+            wait_until(lambda: said in caplog.text, said)
 
 
 # ---------------------------------------------------------------------- callbacks
