@@ -47,6 +47,7 @@ class BridgeComponent(Component):
         self._claims = Claims(bridge.name, self._devices, takeover=bridge.takeover)
         self._pollers = self._make_pollers()
         self._published: dict[str, object] = {}  # the shape of each device's info on the bus
+        self._announced: dict[str, bool] = {}  # the availability that the bus has of each
         self._former: set[str] = set()
         self._claim_by_s: float | None = None
         self._faults = Faults(log)
@@ -70,8 +71,6 @@ class BridgeComponent(Component):
         identity = device.bridge.identity
         who = f"{identity.maker} {identity.model}".strip() or device.bridge.kind
         log.info("%s (%s): %s", device.name, who, "online" if device.online else "offline")
-        if self._claims.state(device.name) in (Claim.CLAIMED, Claim.OURS):
-            self._publish_availability(device)
 
     # ------------------------------------------------------------------ the component
 
@@ -87,6 +86,7 @@ class BridgeComponent(Component):
         """Ask anew whose the devices are; the status that follows marks the end of the answer."""
         self._claims.lost_connection()
         self._published.clear()
+        self._announced.clear()
         self._former.clear()
         self._claim_by_s = time.monotonic() + CLAIM_WAIT_S
         for device in self._devices:
@@ -123,12 +123,19 @@ class BridgeComponent(Component):
         self._refuse()
 
     def tick(self) -> None:
-        """Start measuring what nobody has objected to; publish infos that have grown."""
+        """Start measuring what nobody has objected to; publish what has changed of ours.
+
+        A broker that was away or frozen did not take it: what it lacks is handed over again.
+        """
         if self._claim_by_s is not None and time.monotonic() > self._claim_by_s:
             self._settle()
         for device in self._devices.values():
+            if self._claims.state(device.name) not in (Claim.CLAIMED, Claim.OURS):
+                continue
             if self._published.get(device.name) != device.shape:
                 self._publish_info(device)
+            if self._announced.get(device.name) is not bool(device.online):
+                self._publish_availability(device)
 
     def _settle(self) -> None:
         """Claim what is free, refuse what is another's, clear what is ours no more."""
@@ -149,6 +156,7 @@ class BridgeComponent(Component):
             device = self._devices[name]
             self._faults.over(name, f"{name}: taken over")
             self._published.pop(name, None)
+            self._announced.pop(name, None)
             self._publish_info(device)
             self._publish_availability(device)
             self.outbox.silence(name, silent=False)
@@ -188,12 +196,12 @@ class BridgeComponent(Component):
     # ------------------------------------------------------------------ what is retained
 
     def _publish_availability(self, device: Polled) -> None:
-        text = b"online" if device.online else b"offline"
-        self.bus.publish(self.topics.device(device.name, "availability"), text, retain=True)
+        online = bool(device.online)
+        topic = self.topics.device(device.name, "availability")
+        if self.bus.publish(topic, b"online" if online else b"offline", retain=True):
+            self._announced[device.name] = online
 
     def _publish_info(self, device: Polled) -> None:
-        if self._claims.state(device.name) not in (Claim.CLAIMED, Claim.OURS):
-            return
         shape = device.shape
         topic = self.topics.device(device.name, "info")
         if self.bus.publish(topic, dumps(self._info(device)), retain=True):
