@@ -61,6 +61,7 @@ class Journal:
         self._tail: int | None = None
         self._torn = False
         self._recent: list[Entry] = []
+        self._moved = 0  # so many of them, the oldest, lie in NAME.moving
         self._last: dict[str, int] = {}
         self._is_open = False
         self.unjournaled = 0
@@ -79,7 +80,6 @@ class Journal:
                 known.update(self._take_up(path))
         except (OSError, sqlite3.OperationalError) as error:
             self._blocks.close()
-            self._recent.clear()
             self.fault = f"{self._tail_path.stem}.journal: {error}"
             return []
         self.fault = None
@@ -96,9 +96,10 @@ class Journal:
         except FileNotFoundError:
             return {}
         # Killed after the block was written, before its tail was deleted: it is there already.
-        if entries and entries != self._blocks.newest():
-            self._recent.extend(entries)
-            self._settle(len(entries))
+        settled = set(self._blocks.newest())
+        fresh = [entry for entry in entries if entry not in settled]
+        if fresh:
+            self._blocks.add(fresh)
         path.unlink()
         return {entry.device: entry.time_ms for entry in entries}
 
@@ -159,12 +160,10 @@ class Journal:
             return
         try:
             with self._lock:
-                count = len(self._recent)
-                if count:
+                if self._recent and not self._moved:
                     self._turn_tail()
-            if count:
-                self._settle(count)
-                self._moving_path.unlink(missing_ok=True)
+            if self._moved:
+                self._settle()
             if self._blocks.prune(prune_before_ms, self._settings.max_size_bytes):
                 self._forget_heads()
         except sqlite3.Error as error:
@@ -173,22 +172,23 @@ class Journal:
             self.fault = f"{self._tail_path}: {error.strerror}"
 
     def _turn_tail(self) -> None:
-        """Begin a new tail, so that measuring never waits for the disk to sync."""
+        """Begin a new tail, so that measuring never waits for the disk to sync.
+
+        Only when the one before is settled: until then the tail grows, and no line is copied.
+        """
         if self._tail is not None:
             os.close(self._tail)
             self._tail = None
-        if self._moving_path.exists():  # the last one could not be settled: keep its lines too
-            with self._moving_path.open("ab") as moving:
-                moving.write(b"\n" + self._tail_path.read_bytes())
-            self._tail_path.unlink()
-        else:
-            self._tail_path.rename(self._moving_path)
+        self._tail_path.rename(self._moving_path)
+        self._moved = len(self._recent)
         self._begin_tail()
 
-    def _settle(self, count: int) -> None:
-        self._blocks.add(self._recent[:count])
+    def _settle(self) -> None:
+        self._blocks.add(self._recent[: self._moved])
         with self._lock:
-            del self._recent[:count]
+            del self._recent[: self._moved]
+            self._moved = 0
+        self._moving_path.unlink(missing_ok=True)
 
     def _forget_heads(self) -> None:
         kept = self._blocks.heads()

@@ -6,6 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -179,6 +181,47 @@ while True:
     if t % 7 == 0:
         journal.flush(None)
 """
+
+
+@contextmanager
+def a_locked_journal(folder: Path) -> Iterator[None]:
+    """Hold the journal's file as another process may: nothing can be written to it meanwhile."""
+    lock = sqlite3.connect(folder / "axpert.journal", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    yield
+    lock.execute("ROLLBACK")
+    lock.close()
+
+
+def test_a_moved_tail_that_cannot_settle_is_left_as_it_is_and_the_tail_grows(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path)
+    fill(journal, [1, 2])
+    moving, tail = tmp_path / "axpert.moving", tmp_path / "axpert.tail"
+    with a_locked_journal(tmp_path):
+        journal.flush(None)
+        moved = moving.read_bytes()
+        fill(journal, [3, 4])
+        journal.flush(None)
+        assert (moving.read_bytes(), tail.read_bytes().count(b"\n")) == (moved, 2)
+    journal.flush(None)
+    fill(journal, [5])
+    assert all_after(journal, None) == [1, 2, 3, 4, 5]
+    again = opened(tmp_path)  # as after kill -9
+    assert all_after(again, None) == [1, 2, 3, 4, 5]
+    again.close()
+
+
+@pytest.mark.parametrize("copied", [1, 2, 3])
+def test_lines_that_lie_in_both_tails_are_taken_up_once(tmp_path: Path, copied: int) -> None:
+    journal = opened(tmp_path)
+    fill(journal, [1, 2, 3, 4])
+    lines = (tmp_path / "axpert.tail").read_bytes().splitlines(keepends=True)
+    (tmp_path / "axpert.moving").write_bytes(b"".join(lines[:copied]) + lines[copied][:20])
+    again = opened(tmp_path)
+    assert all_after(again, None) == [1, 2, 3, 4]
+    again.close()
 
 
 def test_what_a_process_had_appended_when_it_was_killed_is_there(tmp_path: Path) -> None:
