@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -14,11 +15,19 @@ from heliobus import contract as contracts
 from heliobus.bridging import BridgeComponent
 from heliobus.component import Component
 from heliobus.contract import Contract
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, HeliobusError
 from heliobus.guard import EXIT_STOPPED
 from heliobus.settings import Settings
 
 log = logging.getLogger(__name__)
+
+# What a killed `up` leaves behind holds its locks until it has stopped, which takes some seconds.
+LOCK_WAIT_S = 5.0
+_LOCK_RETRY_S = 0.1
+
+
+class HeldError(HeliobusError):
+    """Another process runs this component; it may end by itself, so trying again helps."""
 
 
 def run_component(settings: Settings, name: str, contract: Contract | None = None) -> int:
@@ -64,13 +73,14 @@ def name_log_lines(name: str) -> None:
 class Lock:
     """Hold `NAME.lock`, so that no second process runs the same component on the same journal."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, wait_s: float = LOCK_WAIT_S) -> None:
         self._path = folder / f"{name}.lock"
         self._name = name
+        self._wait_s = wait_s
         self._file: int | None = None
 
     def __enter__(self) -> None:
-        """Take the lock. Raise ConfigError."""
+        """Take the lock, waiting for another to let go of it. Raise ConfigError, HeldError."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -79,18 +89,28 @@ class Lock:
                 f"data folder {self._path.parent}: {error.strerror}; make it writable for this "
                 "user, or name another with 'data:' in the configuration"
             ) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not self._taken(self._file):
             holder = os.pread(self._file, 20, 0).decode(errors="replace").strip()
             os.close(self._file)
-            raise ConfigError(
+            raise HeldError(
                 f"'{self._name}' runs already (pid {holder or 'unknown'}, {self._path}); "
                 "stop it first"
-            ) from error
+            )
         with suppress(OSError):  # only for messages: a full disk is no reason not to run
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
+
+    def _taken(self, file: int) -> bool:
+        end_s = time.monotonic() + self._wait_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() >= end_s:
+                    return False
+                time.sleep(_LOCK_RETRY_S)
+            else:
+                return True
 
     def __exit__(self, *_: object) -> None:
         """Let go of the lock."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from heliobus.process import Lock
 from heliobus.settings import BrokerStart
 from tests.helpers import BrokerProcess, wait_until
 from tests.house import BRIDGE, SINK, House, wall_ms
@@ -90,3 +91,19 @@ def test_nothing_outlives_a_killed_parent_and_nothing_is_lost(
         house.recovers()
         assert process.stop(5) == 0
         house.is_whole(before_ms)
+
+
+def test_a_restart_waits_for_what_a_killed_parent_has_left(tmp_path: Path) -> None:
+    with up(tmp_path, BrokerStart.MOSQUITTO) as (house, process):
+        process.kill()
+        with Lock(house.data, BRIDGE):  # as an orphan does that takes its time to stop
+            process.start()
+            wait_until(lambda: locks(process.pid, house), "the new process at the lock")
+        house.recovers()
+        assert process.stop(5) == 0
+
+
+def locks(pid: int, house: House) -> list[Path]:
+    """Give the locks that a process has open."""
+    files = [Path(os.readlink(file)) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    return [file for file in files if file == house.data / f"{BRIDGE}.lock"]

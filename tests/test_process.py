@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from heliobus import contract
 from heliobus.errors import ConfigError
 from heliobus.link import Link, open_link
-from heliobus.process import Lock, make_component
+from heliobus.process import HeldError, Lock, make_component
 from heliobus.settings import BridgeSettings, Settings, SinkSettings
 from heliobus.simulation import serve_tcp
 from tests.helpers import ROOT, free_port, wait_until
@@ -79,8 +80,8 @@ def test_the_lock_of_a_component_is_held_by_one_process(tmp_path: Path) -> None:
     with (
         Lock(tmp_path, "axpert"),
         Lock(tmp_path, "archive"),
-        pytest.raises(ConfigError) as refused,
-        Lock(tmp_path, "axpert"),
+        pytest.raises(HeldError) as refused,
+        Lock(tmp_path, "axpert", wait_s=0.0),
     ):
         pass
     assert str(refused.value) == (
@@ -104,11 +105,33 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(ConfigError, match=rf"\(pid {process.pid}, "), Lock(tmp_path, "axpert"):
+        held = pytest.raises(HeldError, match=rf"\(pid {process.pid}, ")
+        with held, Lock(tmp_path, "axpert", wait_s=0.0):
             pass
         process.kill()
     with Lock(tmp_path, "axpert"):
         assert (tmp_path / "axpert.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_is_waited_for_while_its_holder_stops(tmp_path: Path) -> None:
+    first = Lock(tmp_path, "axpert")
+    first.__enter__()
+    letting_go = threading.Timer(0.3, first.__exit__)
+    letting_go.start()
+    with Lock(tmp_path, "axpert"):
+        assert letting_go.finished.is_set()
+
+
+@pytest.mark.parametrize("arguments", [("run", "axpert"), ("up",)])
+def test_what_runs_already_is_an_ordinary_failure_that_may_be_tried_again(
+    silent: Silence, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    data = tmp_path / "data"
+    with Lock(data, "axpert"), running(tmp_path, *arguments) as process:
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert f"'axpert' runs already (pid {os.getpid()}, {data}/axpert.lock); stop it first" in err
+    assert silent.heard == b""
 
 
 def test_the_lock_makes_its_folder_or_says_why_not(tmp_path: Path) -> None:
@@ -127,8 +150,8 @@ def test_the_lock_needs_no_room_on_the_disk(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
-        with Lock(tmp_path, "axpert"), pytest.raises(ConfigError, match=r"pid unknown"):
-            Lock(tmp_path, "axpert").__enter__()
+        with Lock(tmp_path, "axpert"), pytest.raises(HeldError, match=r"pid unknown"):
+            Lock(tmp_path, "axpert", wait_s=0.0).__enter__()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
