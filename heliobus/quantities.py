@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from heliobus.errors import ConfigError
-from heliobus.topics import BUS, slug
+from heliobus.topics import BUS, SLUG, slug
 
 _PLAIN = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?\Z")
 _DURATION = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|min|m|h|d|w)")
@@ -50,5 +50,5 @@ def name(text: str) -> str:
         told = str(error).removeprefix(": ")
         plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
         better = re.sub("[^a-z0-9]+", "_", plain).strip("_")
-        hint = f"; did you mean {better!r}?" if better not in ("", BUS) else ""
+        hint = f"; did you mean {better!r}?" if better != BUS and SLUG.match(better) else ""
         raise ConfigError(told + hint) from error

@@ -187,11 +187,6 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
         ("data: x", "1: 'site' is missing; add it, such as 'site: farm'"),
         ("site:", "1: site: found nothing, expected text such as farm"),
         ("site: [a]", "1: site: found a list, expected text such as farm"),
-        (
-            "site: The Farm",
-            "1: site: found 'The Farm', expected lower-case letters, digits and _;"
-            " did you mean 'the_farm'?",
-        ),
         ("site: bus", "1: site: the name 'bus' is reserved; choose another"),
         ("site: farm\n\tdata: x", "2: not YAML: found character '\\t' that cannot start any token"),
         ("site: farm\ndata: [a", "2: not YAML: expected ',' or ']', but got '<stream end>'"),
@@ -274,20 +269,11 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
             "2: clock: found 'wait', expected trust or {wait: 2m}",
         ),
         (
-            "site: farm\nbridges: {Meters: {type: meters, devices: {}}}",
-            "2: bridges.Meters: found 'Meters', expected lower-case letters, digits and _",
-        ),
-        (
             BRIDGE,
             "3: bridges.a: 'devices' is missing; add it,"
             " such as 'devices: {inverter: {every: 5s}}'",
         ),
         (BRIDGE + "    devices:", "6: bridges.a.devices: is empty; name at least one device"),
-        (
-            BRIDGE + "    devices:\n      Grid-1: {profile: eastron_sdm230}",
-            "7: bridges.a.devices.Grid-1: found 'Grid-1', expected lower-case letters, digits"
-            " and _; did you mean 'grid_1'?",
-        ),
         (
             "site: farm\nbridges:\n  a: {devices: {b: {}}}",
             "3: bridges.a: 'type' is missing; add it, such as 'type: voltronic'",
@@ -380,6 +366,29 @@ def test_a_mistake_is_told_in_one_line(text: str, line: str) -> None:
     [found] = mistakes(text)
     assert found.startswith(line.replace("{here}", str(Path.cwd())))
     assert "geheim" not in found
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("text", "place", "better"),
+    [
+        ("site: The Farm", "1: site: found 'The Farm'", "the_farm"),
+        (
+            "site: farm\nbridges: {Meters: {type: meters, devices: {}}}",
+            "2: bridges.Meters: found 'Meters'",
+            "meters",
+        ),
+        (
+            BRIDGE + "    devices:\n      Grid-1: {profile: eastron_sdm230}",
+            "7: bridges.a.devices.Grid-1: found 'Grid-1'",
+            "grid_1",
+        ),
+    ],
+)
+def test_a_bad_name_is_told_once_with_a_good_one(text: str, place: str, better: str) -> None:
+    [found] = mistakes(text)
+    assert found.startswith(f"{place}, expected ")
+    assert found.endswith(f"; did you mean '{better}'?")
 
 
 @pytest.mark.usefixtures("here")
