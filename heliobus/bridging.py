@@ -14,7 +14,7 @@ from heliobus.component import Component
 from heliobus.contract import Contract
 from heliobus.errors import FrameError
 from heliobus.faults import Faults
-from heliobus.poller import LONGEST_BACK_OFF_S, Polled, Poller
+from heliobus.poller import LONGEST_BACK_OFF_S, Polled, Poller, stop_all
 from heliobus.sample import Values, dumps, load_object
 from heliobus.settings import BridgeSettings, Settings
 
@@ -181,8 +181,7 @@ class BridgeComponent(Component):
 
     def finish(self) -> None:
         """Let the answers on their way arrive, then say that the devices are offline."""
-        for poller in self._pollers:
-            poller.stop()
+        stop_all(self._pollers)
         for device in self._devices.values():
             if self._claims.state(device.name) in (Claim.CLAIMED, Claim.OURS):
                 device.online = False

@@ -27,8 +27,9 @@ MISSED_BEATS = 2
 # A group that fits in no gap between beats is asked all the same after waiting so many beats.
 PATIENCE_BEATS = 3
 _SHARES = (0.50, 0.95)
-# What a stop waits for the answer that is on its way.
+# What a stop waits for the answers that are on their way, and then for links to be cut off.
 STOP_GRACE_S = 1.0
+_CUT_OFF_S = 0.2
 
 
 def back_off_s(failures: int) -> float:
@@ -83,8 +84,10 @@ class Polled:
         beat_s = self._due_s[beat.name]
         if self.failures or not self.online:
             return beat_s, beat
-        for group in self.bridge.groups[1:]:
-            due_s = self._due_s.setdefault(group.name, now_s)
+        others = self.bridge.groups[1:]
+        # The one that has waited longest comes first: where time is short, all get their turn.
+        for group in sorted(others, key=lambda one: self._due_s.setdefault(one.name, now_s)):
+            due_s = self._due_s[group.name]
             fits = now_s + group.wire_s <= beat_s
             waited = now_s - due_s > min(PATIENCE_BEATS * beat.every_s, group.every_s)
             # One that does not fit makes a beat late, so the next one waits for that beat.
@@ -161,6 +164,7 @@ class Poller:
         self._on_sample = on_sample
         self._on_change = on_change
         self._link: Link | None = None
+        self._failures = 0  # of the link, in a row
         self._faults = Faults(log)
         self._wake = threading.Event()
         self._stopping = False
@@ -177,14 +181,23 @@ class Poller:
 
     def stop(self) -> None:
         """Finish the answer that is on its way, then end; safe to call twice."""
+        stop_all([self])
+
+    def ask_to_stop(self) -> None:
+        """Let nothing begin that has not begun."""
         self._stopping = True
         self._wake.set()
+
+    def join(self, end_s: float) -> None:
+        """Wait for the end of the thread until a time of the monotonic clock."""
         if self._thread.is_alive():
-            self._thread.join(STOP_GRACE_S)
-        if self._link is not None:
-            self._link.close()
-        if self._thread.is_alive():
-            self._thread.join(0.2)
+            self._thread.join(max(0.0, end_s - time.monotonic()))
+
+    def close(self) -> None:
+        """Cut off what is on its way; safe to call twice."""
+        link = self._link  # the thread may let go of it meanwhile
+        if link is not None:
+            link.close()
 
     @property
     def alive(self) -> bool:
@@ -194,40 +207,39 @@ class Poller:
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        failures = 0
         while not self._stopping:
             self.progress_s = time.monotonic()
             if not any(device.allowed for device in self.devices):
                 self._pause(1.0)
                 continue
             try:
-                self._link = open_link(self.url)
-                if log.isEnabledFor(logging.DEBUG):
-                    self._link.tap = self._log_bytes
-                self._faults.over("link", f"{self.url}: open again")
-                failures = 0
-                self._serve(self._link)
+                self._open_and_serve()
             except LinkError as error:
-                if self._stopping:
-                    break
-                failures += 1
-                self._lost(f"{error}", back_off_s(failures))
-            finally:
-                if self._link is not None:
-                    self._link.close()
-                    self._link = None
+                if not self._stopping:
+                    self._lost(f"{error}")
+
+    def _open_and_serve(self) -> None:
+        link = self._link = open_link(self.url)
+        try:
+            if log.isEnabledFor(logging.DEBUG):
+                link.tap = self._log_bytes
+            self._serve(link)
+        finally:
+            self._link = None
+            link.close()
 
     def _log_bytes(self, direction: str, data: bytes) -> None:
         log.debug("%s %s %s", self.url, direction, data.hex(" "))
 
-    def _lost(self, error: str, wait_s: float) -> None:
+    def _lost(self, error: str) -> None:
+        self._failures += 1
         self._faults.report("link", f"{error}; trying again")
         for device in self.devices:
             device.bridge.forget()
             device.error = error
             device.errors += 1
             self._set_online(device, online=False)
-        self._pause(wait_s)
+        self._pause(back_off_s(self._failures))
 
     def _serve(self, link: Link) -> None:
         now_s = time.monotonic()
@@ -258,6 +270,9 @@ class Poller:
                 self._set_online(device, online=False)
             return
         measured_s = time.monotonic()
+        # Only an answer shows that a link works: some open, and fail at the first byte.
+        self._failures = 0
+        self._faults.over("link", f"{self.url}: open again")
         device.asked(group, measured_s)
         sample = device.took(group, values, measured_s - began_s)
         self._faults.over(
@@ -289,3 +304,17 @@ class Poller:
         self._wake.wait(seconds)
         if not self._stopping:
             self._wake.clear()
+
+
+def stop_all(pollers: Sequence[Poller]) -> None:
+    """Stop links in the time that one takes; safe to call twice."""
+    for poller in pollers:
+        poller.ask_to_stop()
+    end_s = time.monotonic() + STOP_GRACE_S
+    for poller in pollers:
+        poller.join(end_s)
+    for poller in pollers:
+        poller.close()
+    end_s = time.monotonic() + _CUT_OFF_S
+    for poller in pollers:
+        poller.join(end_s)
