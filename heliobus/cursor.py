@@ -8,6 +8,7 @@ lost its end: the bridge is asked what follows the cursor, until it says that no
 Nothing here does I/O or knows a clock.
 """
 
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ MINUS_INFINITY = -(1 << 62)
 SET_BACK_MS = 60_000
 # Complete stretches beyond a hole that are remembered; forgetting one costs rewritten rows only.
 MAX_ISLANDS = 32
+# A publisher that says `prev` and answers no replay is asked ever more seldom.
+LONGEST_PAUSE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,8 @@ class Requests:
         self._most = most
         self._open: dict[str, Request] = {}
         self._turns: dict[Key, int] = {}
+        self._unanswered: dict[Key, int] = {}
+        self._asked_s: dict[Key, float] = {}
         self._seen_s: dict[Key, float] = {}
         # An answer to an earlier life of this sink must not pass for one to this.
         self._life = secrets.token_hex(4)
@@ -139,7 +144,10 @@ class Requests:
 
     def due(self, tracks: Mapping[Key, Track], now_s: float) -> list[Request]:
         """Give the requests to send now."""
-        self._open = {i: r for i, r in self._open.items() if now_s - r.asked_s < self._retry_s}
+        for request in list(self._open.values()):
+            if now_s - request.asked_s >= self._retry_s:
+                del self._open[request.id]
+                self._unanswered[request.key] = self._unanswered.get(request.key, 0) + 1
         busy = {request.key for request in self._open.values()}
         due = []
         # Those that were asked last come last: four that never answer do not hold up the others.
@@ -152,10 +160,13 @@ class Requests:
             certain = track.islands or track.astray
             if key in busy or (not certain and now_s - since_s < self._patience_s):
                 continue
+            if now_s - self._asked_s.get(key, -math.inf) < self._pause_s(key):
+                continue
             if len(self._open) >= self._most:
                 break
             self._count += 1
             self._turns[key] = self._count
+            self._asked_s[key] = now_s
             request = Request(f"{self._life}-{self._count}", key, *hole, asked_s=now_s)
             self._open[request.id] = request
             due.append(request)
@@ -163,7 +174,20 @@ class Requests:
 
     def answered(self, request_id: str) -> Request | None:
         """Close the request of this id; None where it is not open (any more)."""
-        return self._open.pop(request_id, None)
+        request = self._open.pop(request_id, None)
+        if request is not None:
+            self._unanswered.pop(request.key, None)
+        return request
+
+    def heard(self, site: str, bridge: str) -> None:
+        """Note that a bridge lives: it is asked again without delay."""
+        for key in [key for key in self._unanswered if key[:2] == (site, bridge)]:
+            del self._unanswered[key]
+
+    def _pause_s(self, key: Key) -> float:
+        """Give how long to leave one alone that has not answered: some never will."""
+        times = self._unanswered.get(key, 0)
+        return min(LONGEST_PAUSE_S, self._retry_s * 2.0 ** min(times - 1, 10)) if times else 0.0
 
     def forget(self) -> None:
         """Close all requests: their answers would be to questions that count no more."""

@@ -12,7 +12,7 @@ from heliobus.contract import Contract
 from heliobus.cursor import MINUS_INFINITY, Key, Request, Requests, Track
 from heliobus.errors import FrameError
 from heliobus.sample import PROVISIONAL, Sample, parse_sample, time_ms
-from heliobus.topics import BUS, Address
+from heliobus.topics import BUS, SLUG, Address
 
 # Samples of publishers that are not ours, which nobody can be asked for again.
 FOREIGN_SAMPLES = 10_000
@@ -126,8 +126,11 @@ class Intake:
             self._offline.add((site, bridge))
             return
         self._offline.discard((site, bridge))
+        self._requests.heard(site, bridge)
         heads = body.get("heads")
         for device, head in heads.items() if isinstance(heads, Mapping) else ():
+            if not SLUG.match(device):
+                continue  # nobody could be asked for it
             try:
                 first_ms, last_ms = time_ms(head["first"]), time_ms(head["last"])
             except (FrameError, TypeError, KeyError):

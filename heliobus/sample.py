@@ -23,9 +23,10 @@ RESERVED = frozenset(
 )
 # The mark `quality` of a state that only waits for the clock: to be shown, not to be stored.
 PROVISIONAL = "provisional"
-_ENVELOPE = ("time", "prev", "kind", "bridge")
-# What may stand in a topic: a sink asks the component of this name.
-_NAME = re.compile(r"[a-z0-9_]+\Z")
+_ENVELOPE = frozenset({"time", "prev", "kind", "bridge"})
+_LONGEST_MARK = 32
+# What may stand in a topic, and in a key of a database.
+_NAME = re.compile(r"[a-z0-9_]{1,63}\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
 # 0001-01-01 and 9999-12-31: the first and the last day that datetime knows.
@@ -132,12 +133,12 @@ def parse_sample(site: str, device: str, payload: bytes | str | Mapping[str, Any
     """
     body = payload if isinstance(payload, Mapping) else load_object(payload)
     kind, bridge = body.get("kind"), body.get("bridge")
-    if not isinstance(kind, str) or not kind:
+    if not isinstance(kind, str) or not _NAME.match(kind):
         raise FrameError(f"kind: found {kind!r:.60}, expected the name of a kind such as battery")
     if not isinstance(bridge, str | None) or (bridge is not None and not _NAME.match(bridge)):
         raise FrameError(f"bridge: found {bridge!r:.60}, expected the name of a component")
     prev = body.get("prev")
-    marks = {k: v for k, v in body.items() if k in RESERVED and k not in _ENVELOPE}
+    marks = {k: v for k, v in body.items() if k in RESERVED - _ENVELOPE and _is_mark(v)}
     values = {k: v for k, v in body.items() if k not in RESERVED}
     return Sample(
         site=site,
@@ -149,3 +150,10 @@ def parse_sample(site: str, device: str, payload: bytes | str | Mapping[str, Any
         values=values,
         marks=marks,
     )
+
+
+def _is_mark(value: object) -> bool:
+    """Say whether this is a flag or a short word; what else somebody sends there is left out."""
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_MARK and value.isprintable()
+    return isinstance(value, bool)

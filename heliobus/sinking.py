@@ -57,6 +57,7 @@ class SinkComponent(Component):
             lost=lambda text: self.outbox.event("samples_lost", text),
         )
         self._infos: dict[tuple[str, str], dict[str, Any]] = {}
+        self._doubtful: dict[str, Any] = {}  # an info that could not be stored
         self._is_open = False
         self._waiting_since_s: float | None = None
         self._failures = 0
@@ -71,6 +72,10 @@ class SinkComponent(Component):
         address = self.topics.parse(message.topic)
         if address is None or not message.payload:
             return  # an empty payload clears a retained topic
+        if (name := address.misnamed) is not None:
+            reason = f"topic: found {name:.80}, expected up to 63 lower-case letters, digits and _"
+            self._refuse(message, reason)
+            return
         if address.leaf in ("state", "event"):
             self._intake.take_sample(message.topic, address, message.payload)
         elif address.leaf == "history":
@@ -81,14 +86,18 @@ class SinkComponent(Component):
     def _take_object(self, address: t.Address, message: Message) -> None:
         try:
             body = load_object(message.payload)
+            dumps(body)  # what cannot be written cannot be stored either
         except FrameError as error:
-            text = message.payload[:500].decode("utf-8", "replace")
-            self.rejects.put(message.topic, str(error), {"payload": text})
+            self._refuse(message, str(error))
             return
         if address.leaf == "status" and address.component is not None:
             self._intake.take_status(address.site, address.component, body)
         elif address.leaf == "info" and address.device is not None:
             self._infos[address.site, address.device] = body
+
+    def _refuse(self, message: Message, reason: str) -> None:
+        text = message.payload[:500].decode("utf-8", "replace")
+        self.rejects.put(message.topic, reason, {"payload": text})
 
     # ------------------------------------------------------------------ storing
 
@@ -105,7 +114,7 @@ class SinkComponent(Component):
         elif now_s - self._pruned_s >= PRUNE_S and self.clock.synced:
             self._pruned_s = now_s
             self._try(lambda: self._sink.prune(self.clock.now_ms()))
-        for request in self._intake.due(now_s):
+        for request in self._intake.due(time.monotonic()):
             self._ask(request)
 
     def _try(self, work: Callable[[], None]) -> None:
@@ -139,13 +148,24 @@ class SinkComponent(Component):
 
     def _write(self) -> None:
         self._waiting_since_s = None
-        while self._infos:
-            (site, device), info = next(iter(self._infos.items()))
-            self._sink.info(site, device, info)
-            del self._infos[site, device]
         written = self._sink.write(self._intake.pending(), self._intake.cursors())
         self._intake.commit()
         self._count(written)
+        while self._infos:
+            (site, device), info = next(iter(self._infos.items()))
+            self._write_info(site, device, info)
+            del self._infos[site, device]
+
+    def _write_info(self, site: str, device: str, info: dict[str, Any]) -> None:
+        try:
+            self._sink.info(site, device, info)
+        except SinkError as error:
+            if info != self._doubtful:
+                self._doubtful = info
+                raise
+            # For the second time, between writes that went well: it is not the destination's fault.
+            topic = t.Topics(site, self.topics.base).device(device, "info")
+            self.rejects.put(topic, str(error), info)
 
     def _count(self, written: Written) -> None:
         if written.stored and not self._stored:

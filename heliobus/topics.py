@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from heliobus.errors import ConfigError
 
-SLUG = re.compile(r"[a-z0-9_]+\Z")
+SLUG = re.compile(r"[a-z0-9_]{1,63}\Z")
 BUS = "bus"
 
 
@@ -32,6 +32,12 @@ class Address:
     device: str | None = None
     component: str | None = None
     issuer: str | None = None
+
+    @property
+    def misnamed(self) -> str | None:
+        """Give the first of its names that nothing of ours may have; None: all are well."""
+        names = (self.site, self.device, self.component)
+        return next((n for n in names if n is not None and not SLUG.match(n)), None)
 
 
 @dataclass(frozen=True, slots=True)

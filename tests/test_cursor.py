@@ -1,8 +1,17 @@
 """Intervals of one track, and which batch to ask for next."""
 
+from itertools import pairwise
+
 import pytest
 
-from heliobus.cursor import MAX_ISLANDS, MINUS_INFINITY, SET_BACK_MS, Requests, Track
+from heliobus.cursor import (
+    LONGEST_PAUSE_S,
+    MAX_ISLANDS,
+    MINUS_INFINITY,
+    SET_BACK_MS,
+    Requests,
+    Track,
+)
 
 KEY = ("farm", "axpert", "inverter")
 
@@ -143,3 +152,14 @@ def test_a_hole_seen_in_a_status_that_closes_by_itself_is_never_asked_about() ->
     assert requests.due({KEY: track}, 0.0) == []
     assert requests.due({KEY: live(track, (10, 20))}, 1.9) == []
     assert requests.due({KEY: track.take_state(10, 20).take_head(30)}, 2.1) == []  # a new wait
+
+
+def test_who_never_answers_is_asked_ever_more_seldom_until_it_is_heard() -> None:
+    requests = Requests(retry_s=5.0)
+    key = ("farm", "axpert", "inverter")
+    tracks = {key: Track(100, islands=((200, 300),))}
+    asked = [s for s in range(2000) if requests.due(tracks, float(s))]
+    assert asked[:5] == [0, 5, 15, 35, 75]
+    assert max(later - earlier for earlier, later in pairwise(asked)) == LONGEST_PAUSE_S
+    requests.heard("farm", "axpert")
+    assert requests.due(tracks, 2000.0)
