@@ -188,9 +188,11 @@ class BridgeComponent(Component):
                 self._publish_availability(device)
 
     def well(self) -> bool:
-        """Say whether every link's thread lives and none hangs."""
+        """Say whether no link's thread hangs. Raise RuntimeError where one has died."""
+        if dead := [poller.url for poller in self._pollers if not poller.alive]:
+            raise RuntimeError(f"the thread of link {', '.join(dead)} has died")
         now_s = time.monotonic()
-        return all(p.alive and now_s - p.progress_s < HANG_S for p in self._pollers)
+        return all(now_s - poller.progress_s < HANG_S for poller in self._pollers)
 
     # ------------------------------------------------------------------ what is retained
 

@@ -99,7 +99,10 @@ class Component:
         return {}
 
     def well(self) -> bool:
-        """Say whether real progress is being made: it feeds the watchdog."""
+        """Say whether real progress is being made: it feeds the watchdog.
+
+        Raise RuntimeError where a thread has died.
+        """
         return True
 
     # ------------------------------------------------------------------ the loop
@@ -120,7 +123,9 @@ class Component:
                 self.tick()
                 if time.monotonic() - self._status_s >= STATUS_S:
                     self.publish_status()
-                if self.well() and self.bus.alive:
+                if not self.bus.alive:
+                    raise RuntimeError("the thread of the bus has died")
+                if self.well():
                     notify("WATCHDOG=1")
         finally:
             notify("STOPPING=1")

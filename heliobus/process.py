@@ -38,6 +38,7 @@ def run_component(settings: Settings, name: str, contract: Contract | None = Non
         stop.set()
 
     name_log_lines(name)
+    threading.excepthook = log_dead_thread
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
     with Lock(settings.data, name):
@@ -60,6 +61,13 @@ def make_component(settings: Settings, name: str, contract: Contract) -> Compone
         return SinkComponent(settings, sink, components.sink(sink.type), contract)
     names = ", ".join([*settings.bridges, *settings.sinks]) or "none"
     raise ConfigError(f"no component is called {name!r}; the configuration has: {names}")
+
+
+def log_dead_thread(died: threading.ExceptHookArgs) -> None:
+    """Log what has ended a thread; the main loop ends the process for it."""
+    if died.exc_value is not None:
+        name = died.thread.name if died.thread else "unknown"
+        log.error("thread %s: a bug; please report these lines", name, exc_info=died.exc_value)
 
 
 def name_log_lines(name: str) -> None:

@@ -191,6 +191,40 @@ def test_a_signal_ends_a_bridge_in_the_middle_of_a_read(
     assert lines[-1].endswith("axpert: stopped")
 
 
+# ---------------------------------------------------------------------- a bug
+
+
+@pytest.mark.parametrize(
+    ("patched", "thread"),
+    [
+        ("bridges.voltronic.Voltronic.poll", "link tcp://127.0.0.1:"),
+        ("heliobus.bus.Bus._new_client", "bus"),
+    ],
+)
+def test_a_thread_that_dies_ends_the_process_as_a_bug(
+    silent: Silence, tmp_path: Path, patched: str, thread: str
+) -> None:
+    code = (
+        "import sys; from unittest import mock; from heliobus.__main__ import main\n"
+        "sys.argv = ['heliobus', 'run', 'axpert']\n"
+        f"with mock.patch({patched!r}, side_effect=KeyError('a field')): sys.exit(main())\n"
+    )
+    assert silent.heard == b""
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert found.returncode == 1
+    assert f"thread {thread}" in found.stderr
+    assert "KeyError: 'a field'" in found.stderr
+    assert "has died" in found.stderr
+
+
 # ---------------------------------------------------------------------- systemd
 
 
