@@ -150,7 +150,9 @@ class Outbox:
             marks=measured.marks,
         )
         payload = sample.payload()
-        if not self._journal.append(sample, payload):
+        journaled = self._journal.append(sample, payload)
+        self._waiting.sent()
+        if not journaled:
             text = f"{self._journal.fault}; publishing goes on unjournaled"
             self._faults.report("journal", text, alike=True)
         if measured.device == t.BUS:

@@ -254,6 +254,27 @@ def test_what_waited_for_the_clock_when_the_process_was_killed_is_stamped_by_the
     again.outbox.close()
 
 
+def test_a_process_killed_while_it_sends_what_waited_doubles_nothing(tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill() -> None:
+        raise KilledError
+
+    killed = Office(tmp_path, synced=False)
+    killed.measure(10.0)
+    killed.measure(10.0)
+    killed.synced, killed.bus.before = True, kill
+    with pytest.raises(KilledError):
+        killed.outbox.tick()
+    again = Office(tmp_path)
+    again.monotonic_s, again.wall_s = killed.monotonic_s, killed.wall_s
+    again.outbox.tick()
+    assert again.chain() == [(10_000, 20_000)]
+    assert len(again.ask()["samples"]) == 2
+    again.outbox.close()
+
+
 def test_what_waits_for_the_clock_at_a_stop_is_stamped_as_well_as_may_be(tmp_path: Path) -> None:
     office = Office(tmp_path, synced=False)
     office.measure()

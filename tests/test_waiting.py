@@ -51,3 +51,38 @@ def test_a_disk_that_cannot_be_written_costs_no_sample(tmp_path: Path) -> None:
     waiting.put(ONE, on_disk=True)
     assert waiting.take() == ONE
     waiting.clear_disk()
+
+
+def test_what_was_sent_is_not_taken_up_again_after_a_kill_in_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "axpert.waiting"
+    first = opened(path)
+    first.put(ONE, on_disk=True)
+    first.put(TWO, on_disk=True)
+    first.take()
+    first.sent()
+    second = opened(path)
+    assert [second.take(), len(second)] == [TWO, 0]
+
+
+def test_what_is_put_after_a_cut_line_is_kept_whole(tmp_path: Path) -> None:
+    path = tmp_path / "axpert.waiting"
+    opened(path).put(ONE, on_disk=True)
+    with path.open("ab") as file:
+        file.write(b'{"device":"inver')
+    opened(path).put(TWO, on_disk=True)
+    third = opened(path)
+    assert [third.take(), third.take(), len(third)] == [ONE, TWO, 0]
+
+
+def test_a_file_that_cannot_be_deleted_is_deleted_later(tmp_path: Path) -> None:
+    path = tmp_path / "axpert.waiting"
+    waiting = opened(path)
+    waiting.put(ONE, on_disk=True)
+    waiting.take()
+    path.unlink()
+    path.mkdir()  # also root, who runs tests, cannot unlink a folder
+    waiting.clear_disk()
+    path.rmdir()
+    path.touch()
+    waiting.clear_disk()
+    assert not path.exists()
