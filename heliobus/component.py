@@ -1,11 +1,13 @@
 """What every component has, be it a bridge or a sink: a name, the bus, an outbox, a status."""
 
+import math
 import os
 import queue
 import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import heliobus
@@ -25,6 +27,9 @@ TICK_S = 0.2
 # Messages that wait to be taken in; beyond that the oldest are dropped, and show as holes.
 INBOX_MESSAGES = 20_000
 DRAIN_S = 0.4
+# In this variable a supervisor names the pipe that a process writes to while it is well.
+PULSE = "HELIOBUS_PULSE"
+FED_EVERY_S = 1.0
 
 
 class Component:
@@ -182,24 +187,27 @@ class Component:
 
 
 class Notify:
-    """Tell systemd how we are (sd_notify(3)); nothing where it does not ask."""
+    """Tell systemd (sd_notify(3)) and our supervisor how we are; nothing where neither asks."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._pulse = int(os.environ.get(PULSE, "-1"))
         watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0") or "0")
-        self._every_s = watchdog_us / 2_000_000
-        self._fed_s = 0.0
+        self._every_s = watchdog_us / 2_000_000 or FED_EVERY_S
+        self._fed_s = -math.inf
 
     def __call__(self, state: str) -> None:
         """Send one state; WATCHDOG=1 no more often than is asked for."""
-        if not self._address:
-            return
-        now_s = time.monotonic()
         if state == "WATCHDOG=1":
+            now_s = time.monotonic()
             if now_s - self._fed_s < self._every_s:
                 return
             self._fed_s = now_s
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.connect(self._address)
-            sender.send(state.encode())
+            if self._pulse >= 0:
+                with suppress(OSError):  # full or closed: the supervisor has stopped, or died
+                    os.write(self._pulse, b".")
+        if self._address:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.connect(self._address)
+                sender.send(state.encode())

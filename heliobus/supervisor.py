@@ -1,7 +1,8 @@
 """Processes that are kept running.
 
 The parent has no threads: it forks and waits. A child that dies is started again after 1, 2, 4
-... 60 s; one whose configuration is wrong is not. A child never outlives its parent.
+... 60 s; one whose configuration is wrong is not. One that has said that it is well, and then
+says so no more, is ended. A child never outlives its parent.
 """
 
 import ctypes
@@ -13,10 +14,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
-from heliobus.component import Notify
+from heliobus.component import PULSE, Notify
 from heliobus.guard import EXIT_CONFIG, EXIT_FAILED, EXIT_STOPPED, guarded
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,14 @@ log = logging.getLogger(__name__)
 LONGEST_BACK_OFF_S = 60.0
 STEADY_S = 60.0  # a child that has run so long has recovered
 STOP_S = 3.0
+SILENT_S = 60.0  # a child that was well hangs when it has said nothing for so long
+# A longer turn of our own loop: we were frozen, and maybe the children with us.
+_LONGEST_TURN_S = 2.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _pipe() -> tuple[int, int]:
+    return os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 @dataclass(slots=True)
@@ -37,16 +45,28 @@ class Child:
     failures: int = 0
     due_s: float = 0.0
     given_up: bool = False
+    silent_s: float | None = None  # None until it has said for the first time that it is well
+    pulse: tuple[int, int] = field(default_factory=_pipe)  # it writes, we read
+
+    def has_spoken(self) -> bool:
+        """Say whether it has said since the last look that it is well."""
+        with suppress(BlockingIOError):
+            return bool(os.read(self.pulse[0], 65536))
+        return False
 
 
 class Supervisor:
     """Keep one process per name running `work(name)`, which gives an exit status."""
 
-    def __init__(self, names: Iterable[str], work: Callable[[str], int]) -> None:
+    def __init__(
+        self, names: Iterable[str], work: Callable[[str], int], *, silent_s: float = SILENT_S
+    ) -> None:
         self.children = {name: Child(name) for name in names}
         self._work = work
+        self._silent_s = silent_s
+        self._looked_s = time.monotonic()
         self._stopping = False
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_read, self._wake_write = _pipe()
 
     def run(
         self,
@@ -71,6 +91,7 @@ class Supervisor:
             self._start_due()
             self._wait(1.0)
             self._reap()
+            self._end_silent()
             tend()
             notify("WATCHDOG=1")
         notify("STOPPING=1")
@@ -99,10 +120,18 @@ class Supervisor:
         now_s = time.monotonic()
         for child in self.children.values():
             if not child.pid and not child.given_up and now_s >= child.due_s:
-                child.started_s = now_s
-                child.pid = self._fork(child.name)
+                self._start(child, now_s)
 
-    def _fork(self, name: str) -> int:
+    def _start(self, child: Child, now_s: float) -> None:
+        child.started_s = now_s
+        child.has_spoken()  # what its predecessor has said last
+        child.silent_s = None
+        try:
+            child.pid = self._fork(child.name, child.pulse[1])
+        except OSError as error:
+            self._again(child, f"cannot be started ({error.strerror})")
+
+    def _fork(self, name: str, pulse: int) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid:
@@ -112,6 +141,10 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             die_with(parent)
+            # A child speaks to us: systemd hears of the parent.
+            os.environ.pop("NOTIFY_SOCKET", None)
+            os.environ.pop("WATCHDOG_USEC", None)
+            os.environ[PULSE] = str(pulse)
             # Ctrl-C goes to the whole group of a terminal; the parent stops us, in order.
             os.setpgid(0, 0)
             status = guarded(lambda: self._work(name), lambda text: log.error("%s", text))
@@ -135,12 +168,31 @@ class Supervisor:
             child.given_up = True
             log.error("%s: not started again: its configuration must be mended first", child.name)
             return
+        how = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        self._again(child, how)
+
+    def _again(self, child: Child, how: str) -> None:
         ran_s = time.monotonic() - child.started_s
         child.failures = 1 if ran_s >= STEADY_S else child.failures + 1
         wait_s = min(LONGEST_BACK_OFF_S, 2.0 ** min(child.failures - 1, 10))
         child.due_s = time.monotonic() + wait_s
-        how = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
         log.warning("%s: %s; starting it again in %.0f s", child.name, how, wait_s)
+
+    def _end_silent(self) -> None:
+        now_s = time.monotonic()
+        turn_s, self._looked_s = min(now_s - self._looked_s, _LONGEST_TURN_S), now_s
+        for child in self.children.values():
+            if not child.pid:
+                continue
+            if child.has_spoken():
+                child.silent_s = 0.0
+            elif child.silent_s is not None:
+                child.silent_s, before_s = child.silent_s + turn_s, child.silent_s
+                if before_s < self._silent_s <= child.silent_s:
+                    log.warning("%s: hangs, silent for %.0f s; ended", child.name, child.silent_s)
+                    os.kill(child.pid, signal.SIGTERM)
+                elif child.silent_s > self._silent_s + STOP_S:
+                    os.kill(child.pid, signal.SIGKILL)
 
     def stop(self, *names: str) -> None:
         """End some children in order, by force after three seconds; they stay ended."""
