@@ -32,8 +32,10 @@ from tests.processes import SITE, Ear, Program
 BRIDGE, SINK = "meters", "archive"
 DEVICES = ("pump", "well")
 EVERY = "0.1s"
-# Said by the design: so long after a fault the archive has caught up and nobody asks any more.
+# Said by the design: so long after everybody is back, the archive has caught up and nobody asks.
 AT_REST_S = 5.0
+# The longest pauses between two attempts: at the broker, and at the database.
+RECONNECT_S = RETRY_S = 4.0
 # Nobody has asked for so long: the asking has stopped.
 SILENCE_S = 1.0
 
@@ -81,6 +83,7 @@ class House:
         self.link = ""
         self._config = config
         self._programs = ExitStack()
+        self._started_s: dict[str, float] = {}  # components that were not seen on the bus since
 
     @contextmanager
     def running(self, *names: str) -> Iterator["House"]:
@@ -122,6 +125,8 @@ class House:
         if name == "broker":
             self.broker.start()
             return
+        started = (SINK, *self.bridges) if name == "up" else (name,)
+        self._started_s.update(dict.fromkeys(started, time.monotonic()))
         if name not in self.programs:
             words = ("up",) if name == "up" else ("run", name)
             self.programs[name] = self._programs.enter_context(Program(self.folder, *words))
@@ -131,10 +136,12 @@ class House:
     def kill(self, name: str) -> None:
         """End a component or the broker by SIGKILL."""
         self.kills[name] += 1
+        self._started_s.pop(name, None)
         (self.broker if name == "broker" else self.programs[name]).kill()
 
     def stop(self, name: str) -> None:
         """End a component in order."""
+        self._started_s.pop(name, None)
         status = self.programs[name].stop()
         if status != 0:
             raise RuntimeError(f"{name}: status {status}\n{self.programs[name].said}")
@@ -144,20 +151,37 @@ class House:
     def flows(self, since_ms: int | None = None) -> None:
         """Wait until something newer than now is stored of every device."""
         since = wall_ms() if since_ms is None else since_ms
+        wait_until(lambda: self._flow(since), f"newer samples in the archive\n{self.said}", 30)
+
+    def _flow(self, since_ms: int) -> bool:
         count = sum(len(bridge["devices"]) for bridge in self._config["bridges"].values())
-
-        def flow() -> bool:
-            newest = [last for (_, _, d), (_, last) in self.ends().items() if d != "bus"]
-            return len([last for last in newest if last > since]) >= count
-
-        wait_until(flow, f"newer samples in the archive\n{self.said}", 30)
+        newest = [last for (_, _, d), (_, last) in self.ends().items() if d != "bus"]
+        return len([last for last in newest if last > since_ms]) >= count
 
     def recovers(self) -> float:
-        """Wait until all that was missed is stored and nobody asks for more. Give the seconds."""
-        self.flows()
-        begin_s = time.monotonic()
-        wait_until(self._rest, f"rest\n{self.said}", AT_REST_S + SILENCE_S)
+        """Wait until all that was missed is stored and nobody asks for more. Give the seconds.
+
+        To be called when the fault ends. From then on, and from when what was started again is
+        on the bus, it may take AT_REST_S, and at most one pause of a client before its next
+        attempt at the broker and one of the sink's before its next at the database.
+        """
+        wait_until(self._are_back, f"what was started\n{self.said}", 30)
+        begin_s, begin_ms = time.monotonic(), wall_ms()
+        bound_s = AT_REST_S + RECONNECT_S + RETRY_S
+        wait_until(
+            lambda: self._flow(begin_ms) and self._rest(),
+            f"rest\n{self.said}",
+            bound_s + SILENCE_S,
+        )
         return time.monotonic() - begin_s - SILENCE_S
+
+    def _are_back(self) -> bool:
+        """Say whether every component has been on the bus since it was started."""
+        for name, since_s in list(self._started_s.items()):
+            said = self.ear.heard(f"/bus/{name}/status", since_s)
+            if any(json.loads(one.payload)["state"] == "online" for one in said if not one.retain):
+                del self._started_s[name]
+        return not self._started_s
 
     def _rest(self) -> "Rest":
         heard = self.ear.heard("/replay", time.monotonic() - SILENCE_S)
