@@ -7,7 +7,7 @@ numbers rise in that order too, also where the clock was set back.
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ CREATE TABLE IF NOT EXISTS blocks (
     id INTEGER PRIMARY KEY, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
     devices TEXT NOT NULL, data BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS blocks_last ON blocks (last_ms);
-CREATE TABLE IF NOT EXISTS heads (device TEXT PRIMARY KEY, last_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS heads (
+    device TEXT PRIMARY KEY, last_ms INTEGER NOT NULL, first_ms INTEGER);
 """
 
 
@@ -89,10 +90,18 @@ class Blocks:
             # Not the whole file (256 MB take long on an SD card): `mend` serves what shows later.
             for (data,) in db.execute("SELECT data FROM blocks ORDER BY id DESC LIMIT 1"):
                 _unpack(data)
+            self._migrate(db)
         except sqlite3.DatabaseError:
             db.close()
             raise
         return db
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        """Give a file of before heads had their oldest time that column, and fill it."""
+        if not any(column[1] == "first_ms" for column in db.execute("PRAGMA table_info(heads)")):
+            db.execute("ALTER TABLE heads ADD COLUMN first_ms INTEGER")
+        unknown = db.execute("SELECT device FROM heads WHERE first_ms IS NULL").fetchall()
+        _find_first(db, [device for (device,) in unknown])
 
     def _set_aside(self, error: Exception) -> str:
         number = 1
@@ -133,13 +142,18 @@ class Blocks:
         """Store the entries as one block, synced when this returns."""
         times = [entry.time_ms for entry in entries]
         heads = {entry.device: entry.time_ms for entry in entries}
+        firsts = {entry.device: entry.time_ms for entry in reversed(entries)}
         data = zlib.compress(b"".join(entry.line() for entry in entries))
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO blocks (first_ms, last_ms, devices, data) VALUES (?, ?, ?, ?)",
                 (min(times), max(times), f",{','.join(sorted(heads))},", data),
             )
-            db.executemany("INSERT OR REPLACE INTO heads VALUES (?, ?)", heads.items())
+            db.executemany(
+                "INSERT INTO heads (device, last_ms, first_ms) VALUES (?, ?, ?) "
+                "ON CONFLICT (device) DO UPDATE SET last_ms = excluded.last_ms",
+                [(device, last_ms, firsts[device]) for device, last_ms in heads.items()],
+            )
 
     def prune(self, before_ms: int | None, max_bytes: int) -> bool:
         """Drop the oldest blocks: those before a time (None: none by age), those over a size.
@@ -152,36 +166,26 @@ class Blocks:
         if not by_age and excess_bytes <= 0:
             return False
         with self._transaction() as db:
-            if by_age:
-                # Up to the first block that is young enough: blocks go in the order of the log.
-                db.execute(
-                    "DELETE FROM blocks WHERE id < coalesce((SELECT min(id) FROM blocks "
-                    "WHERE last_ms >= ?), 1 << 62)",
-                    (before_ms,),
-                )
-            if excess_bytes > 0:
-                self._drop_oldest(db, excess_bytes)
-            # A device's head goes with its last block.
-            db.execute(
-                "DELETE FROM heads WHERE NOT EXISTS "
-                "(SELECT 1 FROM blocks WHERE instr(devices, ',' || heads.device || ','))"
+            keep = max(
+                _first_young(db, before_ms) if by_age else 0,
+                _first_within(db, excess_bytes) if excess_bytes > 0 else 0,
             )
+            dropped = db.execute("SELECT DISTINCT devices FROM blocks WHERE id < ?", (keep,))
+            devices = {device for (names,) in dropped for device in names.strip(",").split(",")}
+            db.execute("DELETE FROM blocks WHERE id < ?", (keep,))
+            # Only what was in a dropped block may have lost its oldest time.
+            _find_first(db, devices)
         return True
-
-    def _drop_oldest(self, db: sqlite3.Connection, excess_bytes: int) -> None:
-        for number, size_bytes in db.execute(
-            "SELECT id, length(data) + 64 FROM blocks ORDER BY id"
-        ).fetchall():
-            if excess_bytes <= 0:
-                break
-            db.execute("DELETE FROM blocks WHERE id = ?", (number,))
-            excess_bytes -= size_bytes
 
     # ------------------------------------------------------------------ reading
 
     def heads(self) -> dict[str, int]:
         """Give the newest time of every device of which something is kept."""
         return dict(self._open.execute("SELECT device, last_ms FROM heads"))
+
+    def firsts(self) -> dict[str, int]:
+        """Give the oldest time of every device of which something is kept."""
+        return dict(self._open.execute("SELECT device, first_ms FROM heads"))
 
     def newest(self) -> list[Entry]:
         """Give the entries of the newest block."""
@@ -239,3 +243,36 @@ def _unpack(data: bytes) -> bytes:
         return zlib.decompress(data)
     except zlib.error as error:
         raise sqlite3.DatabaseError(f"a block is damaged: {error}") from error
+
+
+# Blocks go in the order of the log: up to the first that may stay. `+` keeps SQLite from sorting
+# all that its index on the time finds.
+_YOUNG = "SELECT id FROM blocks WHERE +last_ms >= ? ORDER BY id LIMIT 1"
+_ALL = 1 << 62  # beyond the last block
+
+
+def _first_young(db: sqlite3.Connection, before_ms: int | None) -> int:
+    row = db.execute(_YOUNG, (before_ms,)).fetchone()
+    return int(row[0]) if row else _ALL
+
+
+def _first_within(db: sqlite3.Connection, excess_bytes: int) -> int:
+    for number, size_bytes in db.execute("SELECT id, length(data) + 64 FROM blocks ORDER BY id"):
+        if excess_bytes <= 0:
+            return int(number)
+        excess_bytes -= size_bytes
+    return _ALL
+
+
+def _find_first(db: sqlite3.Connection, devices: Iterable[str]) -> None:
+    """Look for the oldest kept time of these devices; a head goes with the last block."""
+    for device in devices:
+        row = db.execute(
+            "SELECT data FROM blocks WHERE instr(devices, ?) ORDER BY id LIMIT 1", (f",{device},",)
+        ).fetchone()
+        entries = read_entries(_unpack(row[0])) if row else iter(())
+        first_ms = next((entry.time_ms for entry in entries if entry.device == device), None)
+        if first_ms is None:
+            db.execute("DELETE FROM heads WHERE device = ?", (device,))
+        else:
+            db.execute("UPDATE heads SET first_ms = ? WHERE device = ?", (first_ms, device))

@@ -205,16 +205,14 @@ class Journal:
     def heads(self) -> dict[str, tuple[int, int]]:
         """Give the oldest kept and the newest time of every device, in ms since 1970."""
         newest = dict(self._last)
-        return self._readable(
-            lambda: {
-                device: (self._oldest_of(device, last), last) for device, last in newest.items()
-            },
-            {},
-        )
+        return self._readable(lambda: _ends(self._oldest(), newest), {})
 
-    def _oldest_of(self, device: str, last_ms: int) -> int:
-        entry = next(self._entries(device, 0), None) if self._is_open else None
-        return entry.time_ms if entry else last_ms
+    def _oldest(self) -> dict[str, int]:
+        if not self._is_open:
+            return {}
+        with self._lock:
+            oldest = {entry.device: entry.time_ms for entry in reversed(self._recent)}
+        return oldest | self._blocks.firsts()
 
     @property
     def is_open(self) -> bool:
@@ -329,3 +327,7 @@ class Journal:
             return self._blocks.entries(device, number)
         with self._lock:
             return [entry for entry in self._recent if entry.device == device]
+
+
+def _ends(oldest: dict[str, int], newest: dict[str, int]) -> dict[str, tuple[int, int]]:
+    return {device: (oldest.get(device, last), last) for device, last in newest.items()}

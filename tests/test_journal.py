@@ -381,6 +381,50 @@ def test_a_device_that_is_gone_keeps_its_head_until_its_samples_age_out(tmp_path
     journal.close()
 
 
+def test_heads_are_told_without_reading_a_block(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    fill(journal, [1, 2])
+    journal.flush(None)
+    fill(journal, [3], "late")
+    journal.flush(None)
+    fill(journal, [4], "later")
+    with sqlite3.connect(tmp_path / "axpert.journal") as db:
+        db.execute("UPDATE blocks SET data = x'00'")
+    ends = {"inverter": (T0 + 1, T0 + 2), "late": (T0 + 3, T0 + 3), "later": (T0 + 4, T0 + 4)}
+    assert (journal.heads(), journal.fault) == (ends, None)
+    journal.close()
+
+
+def test_pruning_raises_the_oldest_time_of_the_devices_that_lost_by_it(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    for devices in (["a", "b"], ["a"], ["a", "b"]):
+        for device in devices:
+            fill(journal, [(journal.last(device) or T0) - T0 + 1000], device)
+        journal.flush(None)
+    journal.flush(T0 + 1500)
+    assert journal.heads() == {"a": (T0 + 2000, T0 + 3000), "b": (T0 + 2000, T0 + 2000)}
+    journal.close()
+
+
+def test_a_journal_without_the_oldest_times_is_given_them(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    for t in (1, 2):
+        fill(journal, [t])
+        journal.flush(None)
+    journal.close()
+    with sqlite3.connect(tmp_path / "axpert.journal") as db:
+        db.execute("CREATE TABLE old (device TEXT PRIMARY KEY, last_ms INTEGER NOT NULL)")
+        db.execute("INSERT INTO old SELECT device, last_ms FROM heads")
+        db.execute("DROP TABLE heads")
+        db.execute("ALTER TABLE old RENAME TO heads")
+    again = opened(tmp_path)
+    fill(again, [3])
+    again.flush(None)
+    assert again.heads() == {"inverter": (T0 + 1, T0 + 3)}
+    assert all_after(again, None) == [1, 2, 3]
+    again.close()
+
+
 def test_a_clock_set_back_is_followed_in_the_order_of_measuring(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     fill(journal, [100_000, 100_001, 100_002])
