@@ -184,7 +184,7 @@ def _wait_until_it_accepts(broker: RunningBroker) -> None:
     while time.monotonic() < deadline:
         if not broker.running:
             raise ConfigError(f"broker: {broker.name} ended at once: {_last_line(broker.log)}")
-        if _accepts(broker.port):
+        if accepts(broker.port):
             return
         time.sleep(0.02)
     broker.stop()
@@ -194,7 +194,7 @@ def _wait_until_it_accepts(broker: RunningBroker) -> None:
     )
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     """Say whether a broker answers an MQTT CONNECT, whatever it answers."""
     try:
         with socket.create_connection((HOST, port), timeout=1.0) as connection:

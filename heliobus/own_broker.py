@@ -4,8 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from broker import listeners
-from broker.start import RunningBroker, start_broker
+from broker.start import RunningBroker, accepts, start_broker
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerSettings, BrokerStart
 
@@ -28,7 +27,7 @@ class OwnBroker:
         if self.settings.start is BrokerStart.NO:
             return
         auto = self.settings.start is BrokerStart.AUTO
-        if share and auto and listeners.taken(self.settings.host, self.settings.port):
+        if share and auto and accepts(self.settings.port):
             log.info("broker %s: one listens there already; using it", self.settings.url)
             return
         self._running = start_broker(self.settings.start, self.settings.port, self._folder)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ def test_auto_uses_a_broker_that_listens_there_already(
     broker.start(share=True)
     assert (broker.name, broker.pid) == ("none of ours", 0)
     broker.stop()
+
+
+def test_auto_takes_nothing_else_for_a_broker(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        broker = OwnBroker(BrokerSettings(port=port, start=BrokerStart.AUTO), tmp_path)
+        with pytest.raises(ConfigError, match=f"port {port} on 127.0.0.1 is in use by"):
+            broker.start(share=True)
 
 
 @pytest.mark.parametrize(
