@@ -54,6 +54,7 @@ class Blocks:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
+        self._patience_s = 2.0  # with another process that has locked the file
 
     def open(self) -> str | None:
         """Open or create the file. Say so in a line where a damaged one had to be set aside.
@@ -80,7 +81,7 @@ class Blocks:
         return report
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None)
+        db = sqlite3.connect(self._path, timeout=self._patience_s, isolation_level=None)
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
@@ -95,6 +96,12 @@ class Blocks:
             db.close()
             raise
         return db
+
+    def hurry(self) -> None:
+        """Hardly wait for a locked file any more: the process is about to end."""
+        self._patience_s = 0.3
+        if self._db is not None:
+            self._db.execute(f"PRAGMA busy_timeout = {round(self._patience_s * 1000)}")
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         """Give a file of before heads had their oldest time that column, and fill it."""

@@ -29,6 +29,8 @@ BATCH_BYTES = 60_000  # of samples; the whole answer stays below 64 kB
 # took: what came before it by so much is sent again, as the log may go on at an earlier time. One
 # that lies further beyond the newest entry belongs to a clock that ran ahead: all is sent.
 AHEAD_MS = 60_000
+# To so much a tail grows whose journal cannot be written: it is held in memory, too.
+MOST_TAIL_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Journal:
         self._moved = 0  # so many of them, the oldest, lie in NAME.moving
         self._last: dict[str, int] = {}
         self._is_open = False
+        self._unsettled: str | None = None  # why the last flush failed
         self.unjournaled = 0
         self.fault: str | None = None
 
@@ -112,6 +115,7 @@ class Journal:
 
     def close(self) -> None:
         """Settle what the tail holds and close the files; safe to call twice."""
+        self.hurry()
         if self._tail is not None:
             self.flush(None)
         if self._tail is not None:  # the flush may have failed between two tails
@@ -137,7 +141,7 @@ class Journal:
     def _write(self, line: bytes) -> bool:
         if self._tail is None:
             self._begin_tail()
-        if self._tail is None:
+        if self._tail is None or self._is_full(self._tail):
             return False
         if self._torn:  # the disk was full in the middle of a line: keep the next one whole
             line = b"\n" + line
@@ -149,6 +153,17 @@ class Journal:
         self._torn = written != len(line)
         self.fault = f"{self._tail_path}: no space left" if self._torn else None
         return not self._torn
+
+    def _is_full(self, tail: int) -> bool:
+        most_bytes = min(MOST_TAIL_BYTES, self._settings.max_size_bytes)
+        if self._unsettled is None or os.fstat(tail).st_size < most_bytes:
+            return False
+        self.fault = f"{self._unsettled}; {self._tail_path} has reached {most_bytes:,} bytes"
+        return True
+
+    def hurry(self) -> None:
+        """Hardly wait for a locked file any more: the process is about to end."""
+        self._blocks.hurry()
 
     def flush(self, prune_before_ms: int | None) -> None:
         """Settle the tail in the journal, and drop what is too old or too much.
@@ -166,10 +181,12 @@ class Journal:
                 self._settle()
             if self._blocks.prune(prune_before_ms, self._settings.max_size_bytes):
                 self._forget_heads()
+            self._unsettled = None
         except sqlite3.Error as error:
             self.fault = self._blocks.mend(error) or f"{self._tail_path.stem}.journal: {error}"
+            self._unsettled = self.fault
         except OSError as error:
-            self.fault = f"{self._tail_path}: {error.strerror}"
+            self.fault = self._unsettled = f"{self._tail_path}: {error.strerror}"
 
     def _turn_tail(self) -> None:
         """Begin a new tail, so that measuring never waits for the disk to sync.

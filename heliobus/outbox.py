@@ -192,10 +192,14 @@ class Outbox:
         now_s = time.monotonic()
         if now_s - self._flushed_s >= self._settings.flush_s:
             self._flushed_s = now_s
-            self.flush()
+            self._flush()
 
     def flush(self) -> None:
-        """Settle the journal now."""
+        """Settle the journal at a stop, which does not wait for a locked file."""
+        self._journal.hurry()
+        self._flush()
+
+    def _flush(self) -> None:
         keep_ms = round(self._settings.keep_s * 1000)
         trusted = self._clock.synced
         self._journal.flush(self._clock.now_ms() - keep_ms if trusted else None)

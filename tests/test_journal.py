@@ -213,6 +213,24 @@ def test_a_moved_tail_that_cannot_settle_is_left_as_it_is_and_the_tail_grows(
     again.close()
 
 
+def test_the_tail_of_a_journal_that_cannot_be_written_has_an_end(tmp_path: Path) -> None:
+    limit = 10_000
+    journal = opened(tmp_path, max_size_bytes=limit)
+    one = sample(T0, None)
+    with a_locked_journal(tmp_path):
+        journal.append(one, one.payload())
+        journal.flush(None)
+        appended = [journal.append(one, one.payload()) for _ in range(200)]
+        assert appended.index(False) > 50
+        assert journal.unjournaled == appended.count(False)
+        assert journal.fault is not None
+        assert "axpert.journal: database is locked" in journal.fault
+        assert (tmp_path / "axpert.tail").stat().st_size < limit + 200
+    journal.flush(None)
+    assert journal.append(one, one.payload())
+    journal.close()
+
+
 @pytest.mark.parametrize("copied", [1, 2, 3])
 def test_lines_that_lie_in_both_tails_are_taken_up_once(tmp_path: Path, copied: int) -> None:
     journal = opened(tmp_path)

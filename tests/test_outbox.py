@@ -4,6 +4,7 @@ import json
 import resource
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -511,3 +512,25 @@ def test_a_status_is_schema_valid_and_names_the_ends_of_each_journal(office: Off
         "inverter": {"first": "2027-01-15T08:00:01.000Z", "last": "2027-01-15T08:00:02.000Z"},
         "second": {"first": "2027-01-15T08:00:03.000Z", "last": "2027-01-15T08:00:03.000Z"},
     }
+
+
+# ---------------------------------------------------------------------- the stop
+
+
+def test_a_stop_hardly_waits_for_a_locked_journal(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.measure()
+    lock = sqlite3.connect(
+        tmp_path / "axpert.journal", isolation_level=None, check_same_thread=False
+    )
+    lock.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(1.9, lock.close)  # less than what one flush waits while running
+    end.start()
+    office.outbox.flush()
+    office.outbox.close()
+    assert lock.in_transaction
+    end.cancel()
+    lock.close()
+    again = Office(tmp_path)
+    assert len(again.ask()["samples"]) == 1
+    again.outbox.close()
