@@ -1,8 +1,11 @@
 """The dead letter: what was refused, from where and why, on the bus and in a bounded file."""
 
 import contextlib
+import math
+import re
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +14,63 @@ from heliobus.sample import dumps, time_text
 from heliobus.topics import Topics
 
 MAX_FILE_BYTES = 1_000_000  # and as much again in the file before it
+AGAIN_S = 60.0  # the same refusal is told no more often
+MOST_KNOWN = 1000  # refusals are made of what others write: there may be ever new ones
+_VALUE = re.compile(r"found .*?(?=, expected|\Z)", re.DOTALL)
 
 
 class Rejects:
-    """The refusals of one component."""
+    """The refusals of one component. `put` may be called from any thread."""
 
-    def __init__(self, path: Path, name: str, topics: Topics, bus: Bus) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        topics: Topics,
+        bus: Bus,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = path
         self._topic = topics.component(name, "rejected")
         self._bus = bus
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._told_s: dict[tuple[str, str], float] = {}
+        self._times: dict[tuple[str, str], int] = {}
         self.count = 0
 
     def put(self, topic: str, reason: str, found: Mapping[str, Any]) -> None:
-        """Note a refusal. A full disk costs the file's line, never the caller."""
-        self.count += 1
-        line = dumps(
-            {
-                "time": time_text(round(time.time() * 1000)),
-                "topic": _sayable(topic),
-                "reason": _sayable(reason),
-                "found": {_sayable(name)[:200]: repr(value)[:200] for name, value in found.items()},
-            }
-        )
+        """Note a refusal. A full disk costs the file's line, never the caller.
+
+        One that differs from an earlier one only by the value is told at most once a minute.
+        """
+        with self._lock:
+            self.count += 1
+            times = self._due(_sayable(topic), _VALUE.sub("", _sayable(reason)))
+            if times:
+                self._tell(topic, reason, found, times)
+
+    def _due(self, topic: str, reason: str) -> int:
+        """Give how many refusals of this sort are to be told now; 0: it was told just now."""
+        sort, now_s = (topic, reason), self._monotonic()
+        self._times[sort] = self._times.get(sort, 0) + 1
+        if now_s - self._told_s.get(sort, -math.inf) < AGAIN_S:
+            return 0
+        if len(self._told_s) >= MOST_KNOWN:
+            self._told_s.clear()
+            self._times = {sort: self._times[sort]}
+        self._told_s[sort] = now_s
+        return self._times.pop(sort)
+
+    def _tell(self, topic: str, reason: str, found: Mapping[str, Any], times: int) -> None:
+        body: dict[str, Any] = {
+            "time": time_text(round(time.time() * 1000)),
+            "topic": _sayable(topic),
+            "reason": _sayable(reason),
+            "found": {_sayable(name)[:200]: repr(value)[:200] for name, value in found.items()},
+        }
+        line = dumps({**body, "times": times} if times > 1 else body)
         self._bus.publish(self._topic, line)
         with contextlib.suppress(OSError):
             if self._path.exists() and self._path.stat().st_size > MAX_FILE_BYTES:

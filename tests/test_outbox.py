@@ -402,6 +402,27 @@ def test_whatever_is_refused_can_be_said(office: Office, name: str, value: objec
     assert office.states()[0]["grid_hz"] == 50.0
 
 
+def test_the_same_refusal_is_told_once_a_minute_with_how_often(tmp_path: Path) -> None:
+    bus, now_s = Heard(), 0.0
+    rejects = Rejects(tmp_path / "axpert.rejected", "axpert", TOPICS, bus, monotonic=lambda: now_s)
+    for second in range(121):
+        now_s = float(second)
+        reason = f"grid_hz: found {second}.5, expected 45 to 65 Hz"
+        rejects.put("state", reason, {"grid_hz": second + 0.5})
+        if second in {3, 4}:
+            rejects.put("state", "pv_w: found -1, expected at least 0 W", {"pv_w": -1})
+    told = bus.bodies(TOPICS.component("axpert", "rejected"))
+    assert [(*body["found"].items(), body.get("times")) for body in told] == [
+        (("grid_hz", "0.5"), None),
+        (("pv_w", "-1"), None),
+        (("grid_hz", "60.5"), 60),
+        (("grid_hz", "120.5"), 60),
+    ]
+    assert [CONTRACT.check("rejected", body) for body in told] == [None] * 4
+    assert len((tmp_path / "axpert.rejected").read_bytes().splitlines()) == 4
+    assert rejects.count == 123
+
+
 # ---------------------------------------------------------------------- silence
 
 
