@@ -139,7 +139,9 @@ class Supervisor:
         status = EXIT_FAILED
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # Until the component has handlers of its own, a signal must end it, not be noted.
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
             die_with(parent)
             # A child speaks to us: systemd hears of the parent.
             os.environ.pop("NOTIFY_SOCKET", None)
