@@ -22,12 +22,12 @@ from pathlib import Path
 
 from broker import listeners
 from heliobus import components, contract, tally, watch
-from heliobus.bus import Message
+from heliobus.bus import Bus, Message
 from heliobus.errors import ConfigError, FrameError
 from heliobus.guard import EXIT_FAILED, EXIT_STOPPED
 from heliobus.own_broker import OwnBroker
 from heliobus.process import Lock, run_component
-from heliobus.sample import load_object
+from heliobus.sample import load_object, time_text
 from heliobus.settings import (
     BridgeSettings,
     BrokerSettings,
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 2.0
 BAUD = 2400
 DRAIN_S = 10.0
-PORT_S = 5.0
+START_S = 15.0
 USUAL_PORT = 1883
 _PORTS_END = 32768  # from there on the kernel gives ports to clients
 # In the demo a day takes twelve minutes, and it begins in the morning.
@@ -128,10 +128,11 @@ class Demo:
         self._log_path = self._folder / "demo.log"
         self._contract = contract.load()
         self._head = ""
+        self._started_ms = 0
 
     def run(self, seconds: float | None, stop: threading.Event) -> int:
         """Start everything, keep it running, end it in order, and count."""
-        started_ms = round(time.time() * 1000)
+        self._started_ms = round(time.time() * 1000)
         # What a run that was killed has left; its port may be somebody's terminal by now.
         for path in (self._house_note, self._screen_note, _port_path(self._folder)):
             path.unlink(missing_ok=True)
@@ -141,21 +142,19 @@ class Demo:
             try:
                 self._settings = replace(self._settings, broker=broker.settings)
                 self._head = self._describe(broker.name)
-                self._supervise(seconds, stop, broker, started_ms)
+                self._supervise(seconds, stop, broker)
             finally:
                 broker.stop()
-        return self._count(started_ms)
+        return self._count()
 
-    def _supervise(
-        self, seconds: float | None, stop: threading.Event, broker: OwnBroker, started_ms: int
-    ) -> None:
+    def _supervise(self, seconds: float | None, stop: threading.Event, broker: OwnBroker) -> None:
         end_s = time.monotonic() + seconds if seconds else math.inf
         supervisor = Supervisor(("house", "screen", "archive", "axpert"), self._work)
         supervisor.keep_running(
             until=lambda: stop.is_set() or time.monotonic() >= end_s, tend=broker.tend
         )
         supervisor.stop("axpert")
-        self._drain(started_ms)
+        self._drain()
         for name in ("archive", "screen", "house"):
             supervisor.stop(name)
 
@@ -181,12 +180,28 @@ class Demo:
         if name == "screen":
             return self._screen()
         if name in self._settings.bridges:
-            self._wait_for_the_port()
+            self._wait_for_the_others()
         return run_component(self._settings, name, self._contract)
 
-    def _wait_for_the_port(self) -> None:
-        """Let the house make the port: a bridge that comes first would report an error."""
-        end_s = time.monotonic() + PORT_S
+    def _wait_for_the_others(self) -> None:
+        """Let the house make the port and the archive listen before anything is measured.
+
+        A bridge that comes first reports that there is no port; and what it has measured alone
+        cannot be asked of it any more where the demo is ended at once.
+        """
+        end_s = time.monotonic() + START_S
+        topics = Topics(self._settings.site)
+        listening = threading.Event()
+        bus = Bus(
+            self._settings.broker,
+            "demo",
+            will=(topics.component("demo", "status"), b""),
+            subscriptions=[(topics.component("archive", "status"), 1)],
+            on_message=lambda message: listening.set() if b"online" in message.payload else None,
+        )
+        bus.start()
+        listening.wait(START_S)
+        bus.stop()
         while not _port_path(self._folder).exists() and time.monotonic() < end_s:
             time.sleep(0.02)
 
@@ -206,7 +221,7 @@ class Demo:
     def _screen(self) -> int:
         """Show the bus until SIGTERM; leave how many samples were on it."""
         stop = _stop_on(signal.SIGTERM)
-        counter = _Counter(Topics(self._settings.site))
+        counter = _Counter(Topics(self._settings.site), time_text(self._started_ms))
         try:
             watch.show(self._settings, "", stop, head=self._head, seen=counter.take)
         except BrokenPipeError:
@@ -219,23 +234,23 @@ class Demo:
 
     # ------------------------------------------------------------------ the end
 
-    def _drain(self, started_ms: int) -> None:
+    def _drain(self) -> None:
         """Wait until the archive has what the bridge has journaled."""
-        wanted = set(tally.journaled(self._settings, "axpert", started_ms))
+        wanted = set(tally.journaled(self._settings, "axpert", self._started_ms))
         end_s = time.monotonic() + DRAIN_S
-        while time.monotonic() < end_s and not wanted <= set(self._stored(started_ms)):
+        while time.monotonic() < end_s and not wanted <= set(self._stored()):
             time.sleep(0.1)
 
-    def _stored(self, started_ms: int) -> list[tally.Row]:
-        return tally.stored(self._folder / "history.db", self._contract, started_ms)
+    def _stored(self) -> list[tally.Row]:
+        return tally.stored(self._folder / "history.db", self._contract, self._started_ms)
 
-    def _count(self, started_ms: int) -> int:
+    def _count(self) -> int:
         result = tally.compare(
             measured=tally.noted(self._house_note, "measured"),
             published=tally.noted(self._screen_note, "published"),
             rewritten=tally.noted(self._screen_note, "rewritten"),
-            journaled=tally.journaled(self._settings, "axpert", started_ms),
-            stored=self._stored(started_ms),
+            journaled=tally.journaled(self._settings, "axpert", self._started_ms),
+            stored=self._stored(),
         )
         sys.stdout.write(f"{result}\n")
         if result.good:
@@ -245,11 +260,15 @@ class Demo:
 
 
 class _Counter:
-    """Count the samples on the bus, and what the archive says it has written twice."""
+    """Count the samples on the bus, and what the archive says it has written twice.
 
-    def __init__(self, topics: Topics) -> None:
+    A kept folder's broker also brings the newest sample of the run before, from before `since`.
+    """
+
+    def __init__(self, topics: Topics, since: str) -> None:
         self._topics = topics
-        self.seen: set[tuple[str, object]] = set()
+        self._since = since
+        self.seen: set[tuple[str, str]] = set()
         self.rewritten = 0
 
     def take(self, message: Message) -> None:
@@ -259,7 +278,9 @@ class _Counter:
             return
         try:
             if address.leaf == "state" and address.device is not None:
-                self.seen.add((address.device, load_object(message.payload).get("time")))
+                time_of = str(load_object(message.payload).get("time"))
+                if time_of >= self._since:
+                    self.seen.add((address.device, time_of))
             elif address.leaf == "status" and address.component == "archive":
                 self.rewritten = load_object(message.payload).get("rewritten", self.rewritten)
         except FrameError:

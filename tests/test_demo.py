@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,8 +67,9 @@ def processes(place: Path) -> list[int]:
 
 def start(place: Path, *arguments: str, code: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Start the command, or Python code, as a terminal does: in a process group of its own."""
+    command = ("-m", "heliobus", "demo", "--port", str(free_port()))
     return subprocess.Popen(
-        [sys.executable, *(code or ("-m", "heliobus", "demo")), *arguments],
+        [sys.executable, *(code or command), *arguments],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(place)},
         stdin=subprocess.DEVNULL,
@@ -139,10 +140,13 @@ def test_a_folder_is_kept_and_gone_on_with(place: Path, tmp_path: Path) -> None:
     data = tmp_path / "my data"
     stored = []
     for _ in range(2):
-        status, out, _ = measured(start(place, "--data", str(data)))
+        process = start(place, "--data", str(data))
+        first_sample(process)  # which is retained, in the second run
+        status, out, _ = measured(process)
+        found = counts(out)
         assert status == 0
-        stored.append(counts(out)["stored"])
-        assert stored[-1] > 0
+        assert found["measured"] == found["published"] == found["stored"] > 0
+        stored.append(found["stored"])
     with closing(sqlite3.connect(data / "history.db")) as db:
         [(rows,)] = db.execute("SELECT count(*) FROM inverter")
     assert rows == sum(stored)
@@ -237,18 +241,34 @@ def test_a_folder_that_cannot_be_made_is_told(place: Path, tmp_path: Path) -> No
     )
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_demo(place: Path, tmp_path: Path) -> None:
     with Lock(tmp_path, "demo"):
         status, out, err = end(start(place, "--data", str(tmp_path)))
-    assert (status, out) == (78, "")
+    assert (status, out) == (1, "")
     assert err == f"'demo' runs already (pid {os.getpid()}, {tmp_path}/demo.lock); stop it first\n"
+
+
+def test_where_the_usual_port_is_in_use_another_is_found(place: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # by some broker that was there before
+            taken.bind(("127.0.0.1", 1883))
+            taken.listen()
+        process = start(place, code=("-m", "heliobus", "demo"))
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if line.startswith("broker "))
+        os.killpg(process.pid, signal.SIGTERM)
+        assert end(process)[0] == 0
+    port = re.findall(r" on 127\.0\.0\.1:(\d+);", line)[0]
+    assert 1883 < int(port) < 32768
 
 
 # ---------------------------------------------------------------------- on a terminal
 
 
 def test_the_table_fits_its_terminal_which_is_given_back(place: Path) -> None:
-    with on_a_terminal("demo", TMPDIR=str(place)) as terminal:
+    with on_a_terminal("demo", f"--port={free_port()}", TMPDIR=str(place)) as terminal:
         table = terminal.wait_for("waiting for", width=80)
         assert table[0].startswith("A simulated house:")
         table = terminal.wait_for("Battery voltage", "online, ", "axpert", width=80)
