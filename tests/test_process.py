@@ -174,7 +174,9 @@ def test_only_what_is_configured_can_be_made(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- signals and the log
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_a_bridge_in_the_middle_of_a_read(
     silent: Silence, tmp_path: Path, number: signal.Signals
 ) -> None:
