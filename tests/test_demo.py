@@ -175,7 +175,9 @@ def test_ctrl_c_in_the_first_moment_ends_it_in_order(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_it_in_order(place: Path, number: signal.Signals) -> None:
     status, out, err = measured(start(place), number)
     assert (status, err) == (0, "")
@@ -193,6 +195,7 @@ def test_kill_9_leaves_no_process_behind(place: Path) -> None:
     wait_until(lambda: not processes(place), "the end of every process")
 
 
+@pytest.mark.slow
 def test_a_reader_who_has_seen_enough_ends_it(place: Path) -> None:
     process = start(place)
     assert process.stdout is not None
@@ -249,6 +252,7 @@ def test_a_folder_has_one_demo(place: Path, tmp_path: Path) -> None:
     assert err == f"'demo' runs already (pid {os.getpid()}, {tmp_path}/demo.lock); stop it first\n"
 
 
+@pytest.mark.slow
 def test_where_the_usual_port_is_in_use_another_is_found(place: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
