@@ -208,6 +208,9 @@ class Notify:
                 with suppress(OSError):  # full or closed: the supervisor has stopped, or died
                     os.write(self._pulse, b".")
         if self._address:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            with (
+                suppress(OSError),  # a socket that is gone: systemd will find out by itself
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+            ):
                 sender.connect(self._address)
                 sender.send(state.encode())

@@ -151,8 +151,10 @@ class Supervisor:
             os.setpgid(0, 0)
             status = guarded(lambda: self._work(name), lambda text: log.error("%s", text))
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            # Whoever read our output may be gone; the child must end here all the same.
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(status)
 
     def _reap(self) -> None:
