@@ -115,8 +115,8 @@ class BridgeComponent(Component):
     def _take_info(self, device: str, payload: bytes) -> None:
         body = _object(payload) or {}
         bridge = body.get("bridge")
-        if bridge == self.name and device not in self._devices:
-            self._former.add(device)
+        if device not in self._devices:
+            (self._former.add if bridge == self.name else self._former.discard)(device)
         if isinstance(bridge, str | None):
             takeover = body.get("takeover") is True
             self._claimed(self._claims.take_info(device, bridge, takeover=takeover))

@@ -65,7 +65,8 @@ class Claims:
             return []
         if bridge is None:
             self._holders.pop(device, None)
-            return self._claim([device])
+            # Its former bridge clears it when it starts: maybe after we have said that it is ours.
+            return [device] if claim is Claim.OURS else self._claim([device])
         if bridge in self._live and self._keeps(claim, bridge, takeover=takeover):
             return [device] if claim is Claim.OURS else []
         self._holders[device] = bridge, takeover

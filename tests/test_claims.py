@@ -74,6 +74,12 @@ def test_a_refused_device_is_taken_over_when_its_info_is_cleared() -> None:
     assert claims.take_info("x", None) == ["x"]
 
 
+def test_what_is_ours_is_said_again_when_its_former_bridge_clears_it() -> None:
+    claims = settled()
+    assert claims.take_info("x", None) == ["x"]
+    assert claims.state("x") is Claim.OURS
+
+
 def test_takeover_takes_a_device_from_a_bridge_that_lives() -> None:
     claims = Claims("a", ["x"], takeover=True)
     claims.take_status("b", offline=False)
