@@ -1,4 +1,4 @@
-"""What the supervisor does with children that hang, and where none can be started."""
+"""What the supervisor does with children that end, that hang, and where none can be started."""
 
 import os
 import socket
@@ -62,6 +62,63 @@ def refuse():
 os.fork = refuse
 sys.exit(Supervisor(["axpert"], work).run(until=lambda: count() == 1))
 """
+ENDS = """
+def work(name):
+    begin()
+    if count() == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if count() == 3:
+        time.sleep(600)
+    return 1
+
+sys.exit(Supervisor(["axpert"], work).run(until=lambda: count() == 3))
+"""
+GIVEN_UP = """
+from heliobus.errors import ConfigError
+
+def work(name):
+    begin()
+    if name == "meters":
+        time.sleep(600)
+    raise ConfigError("bridges.axpert.link: found nothing, expected a link")
+
+names = {names}
+supervisor = Supervisor(names, work)
+status = supervisor.run(until=lambda: count() == 2 and supervisor.children["axpert"].given_up)
+print(status, *(child.pid for child in supervisor.children.values()), file=sys.stderr)
+"""
+STOPS = """
+def work(name):
+    begin()
+    if name == "slow":
+        signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), Path("ended").touch()))
+        Path("ready").touch()
+        signal.pause()
+        return 0
+    time.sleep(600)
+
+def until():
+    if Path("ready").exists() and count() == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return False
+
+supervisor = Supervisor(["axpert", "meters", "slow"], work)
+status = supervisor.run(until=until)
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print(status, Path("ended").exists(), "none left", file=sys.stderr)
+"""
+LONG_AGO = """
+def work(name):
+    begin()
+    return 1
+
+supervisor = Supervisor(["axpert"], work)
+supervisor.children["axpert"].failures = 5000
+until = lambda: supervisor.children["axpert"].failures > 5000
+sys.exit(supervisor.run(until=until))
+"""
 
 
 def supervise(folder: Path, code: str) -> tuple[list[str], list[str]]:
@@ -102,3 +159,38 @@ def test_where_no_process_can_be_made_it_is_tried_again_later(tmp_path: Path) ->
         "axpert: cannot be started (Resource temporarily unavailable); starting it again in 1 s",
         "axpert: cannot be started (Cannot allocate memory); starting it again in 2 s",
     ]
+
+
+def test_a_child_that_ends_is_started_again_less_and_less_often(tmp_path: Path) -> None:
+    starts, said = supervise(tmp_path, ENDS)
+    assert starts == ["quiet", "quiet", "quiet"]
+    assert said == [
+        "axpert: ended with status 1; starting it again in 1 s",
+        "axpert: killed by signal 9; starting it again in 2 s",
+    ]
+
+
+def test_a_child_that_has_failed_five_thousand_times_is_waited_for_a_minute(tmp_path: Path) -> None:
+    _, said = supervise(tmp_path, LONG_AGO)
+    assert said == ["axpert: ended with status 1; starting it again in 60 s"]
+
+
+@pytest.mark.parametrize(
+    ("names", "status"), [(["axpert"], 78), (["axpert", "meters"], 0)], ids=["alone", "of two"]
+)
+def test_a_child_whose_configuration_is_wrong_is_given_up(
+    tmp_path: Path, names: list[str], status: int
+) -> None:
+    starts, said = supervise(tmp_path, GIVEN_UP.format(names=names))
+    assert starts == ["quiet"] * len(names)
+    assert said == [
+        "bridges.axpert.link: found nothing, expected a link",
+        "axpert: not started again: its configuration must be mended first",
+        " ".join(map(str, [status, *(0 for _ in names)])),
+    ]
+
+
+def test_a_signal_ends_all_children_and_waits_for_them(tmp_path: Path) -> None:
+    starts, said = supervise(tmp_path, STOPS)
+    assert len(starts) == 3
+    assert said == ["0 True none left"]
