@@ -10,6 +10,7 @@ it in the log is what the sink lacks, whichever way the clock went.
 """
 
 import contextlib
+import logging
 import os
 import sqlite3
 import threading
@@ -23,6 +24,7 @@ from heliobus.sample import Sample
 from heliobus.settings import JournalSettings
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 BATCH_BYTES = 60_000  # of samples; the whole answer stays below 64 kB
 # A cursor of which there is no entry may be of the last seconds of the tail, which a power cut
@@ -183,8 +185,7 @@ class Journal:
                 self._forget_heads()
             self._unsettled = None
         except sqlite3.Error as error:
-            self.fault = self._blocks.mend(error) or f"{self._tail_path.stem}.journal: {error}"
-            self._unsettled = self.fault
+            self.fault = self._unsettled = self._mend(error)
         except OSError as error:
             self.fault = self._unsettled = f"{self._tail_path}: {error.strerror}"
 
@@ -258,15 +259,23 @@ class Journal:
             batch = self._readable(lambda: self._batch(device, after_ms, until_ms, max_bytes), None)
             if batch is not None:
                 return batch
-        raise OSError(self.fault)
+        raise OSError(self.fault or f"{self._tail_path.stem}.journal: damaged again")
 
     def _readable(self, read: Callable[[], T], otherwise: T) -> T:
         """Read from the file; set it aside where it is damaged, and give `otherwise`."""
         try:
             return read()
         except sqlite3.Error as error:
-            self.fault = self._blocks.mend(error) or f"{self._tail_path.stem}.journal: {error}"
+            self.fault = self._mend(error)
             return otherwise
+
+    def _mend(self, error: sqlite3.Error) -> str | None:
+        """Set a damaged file aside, and say so at once; give the fault where it is not damage."""
+        report = self._blocks.mend(error)
+        if report is None:
+            return f"{self._tail_path.stem}.journal: {error}"
+        log.error("%s", report)
+        return None
 
     def _batch(
         self, device: str, after_ms: int | None, until_ms: int | None, max_bytes: int

@@ -286,7 +286,9 @@ def test_a_damaged_journal_is_set_aside_and_a_new_one_begun(tmp_path: Path, dama
     again.close()
 
 
-def test_damage_that_shows_while_running_is_reported_and_measuring_goes_on(tmp_path: Path) -> None:
+def test_damage_that_shows_while_running_is_reported_and_measuring_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     journal = opened(tmp_path)
     fill(journal, list(range(50)))
     journal.flush(None)
@@ -294,8 +296,8 @@ def test_damage_that_shows_while_running_is_reported_and_measuring_goes_on(tmp_p
         db.execute("UPDATE blocks SET data = x'00'")
     batch = journal.batch("inverter", T0 + 10, None)
     assert batch.lost_until_ms == T0 + 49
-    assert journal.fault is not None
-    assert "set aside" in journal.fault
+    assert caplog.text.count("axpert.journal: damaged (a block is damaged") == 1
+    assert "set aside as axpert.damaged-1" in caplog.text
     fill(journal, [100])
     journal.flush(None)
     assert all_after(journal, 49) == [100]
