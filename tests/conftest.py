@@ -5,9 +5,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from heliobus.settings import BrokerStart
 from tests.helpers import BrokerProcess, lacking, require_program, vectors_folder
+
+# How fast a busy machine makes examples says nothing of what is tested.
+settings.register_profile("quiet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quiet")
 
 
 @pytest.fixture

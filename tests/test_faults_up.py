@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -105,5 +105,8 @@ def test_a_restart_waits_for_what_a_killed_parent_has_left(tmp_path: Path) -> No
 
 def locks(pid: int, house: House) -> list[Path]:
     """Give the locks that a process has open."""
-    files = [Path(os.readlink(file)) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    files = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            files.append(file.readlink())
     return [file for file in files if file == house.data / f"{BRIDGE}.lock"]
