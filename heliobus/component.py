@@ -24,7 +24,7 @@ from heliobus.waiting import Waiting
 
 STATUS_S = 10.0
 TICK_S = 0.2
-# Messages that wait to be taken in; beyond that the oldest are dropped, and show as holes.
+# Messages that wait to be taken in; beyond that new ones are dropped, and samples show as holes.
 INBOX_MESSAGES = 20_000
 DRAIN_S = 0.4
 # In this variable a supervisor names the pipe that a process writes to while it is well.
