@@ -14,26 +14,7 @@ import pytest
 from heliobus.errors import ConfigError, FrameError, LinkError
 from heliobus.link import ask, open_link
 from heliobus.simulation import Faults, Service, serve_hidraw, serve_pty, serve_tcp
-
-
-class Clerk:
-    """Answers `?7` and a CR with `(7:` and text, and keeps the fate of each answer."""
-
-    def __init__(self, text: bytes = b"fine") -> None:
-        self.text = text
-        self.fates: list[tuple[bytes, bool]] = []
-        self._heard = b""
-
-    def take(self, data: bytes) -> bytes:
-        self._heard += data
-        question, end, rest = self._heard.partition(b"\r")
-        if not end:
-            return b""
-        self._heard = rest.lstrip(b"\0")
-        return b"(" + question.lstrip(b"\0?") + b":" + self.text + b"%02x\r" % (sum(question) % 256)
-
-    def sent(self, answer: bytes, *, whole: bool) -> None:
-        self.fates.append((answer, whole))
+from tests.test_line import Clerk
 
 
 class Fixed:
