@@ -36,7 +36,7 @@ def _faults(settings: Settings) -> Iterator[tuple[Place, str]]:
     for bridge in settings.bridges.values():
         yield from _bridge_faults(bridge)
     for sink in settings.sinks.values():
-        yield from _sink_faults(sink, settings.folder)
+        yield from _sink_faults(sink, settings)
 
 
 def _exact(place: Place, fault: str) -> tuple[Place, str]:
@@ -63,9 +63,9 @@ def _bridge_faults(bridge: BridgeSettings) -> Iterator[tuple[Place, str]]:
         yield place, str(error)
 
 
-def _sink_faults(sink: SinkSettings, folder: Path) -> Iterator[tuple[Place, str]]:
+def _sink_faults(sink: SinkSettings, settings: Settings) -> Iterator[tuple[Place, str]]:
     try:
-        components.sink(sink.type)(sink, folder)
+        components.sink(sink.type)(sink, folder=settings.folder, data=settings.data)
     except ConfigError as error:
         yield ("sinks", sink.name), str(error)
 

@@ -33,4 +33,8 @@ class CommandError(HeliobusError):
 
 
 class SinkError(HeliobusError):
-    """A destination that cannot take data now."""
+    """A destination that cannot take data now; `retry_s` is how long it asks to be left alone."""
+
+    def __init__(self, message: str, *, retry_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s

@@ -25,8 +25,12 @@ class Written:
 class Sink(Protocol):
     """One destination. A component's folder exports its class as SINK."""
 
-    def __init__(self, settings: SinkSettings, folder: Path) -> None:
-        """Take the settings; no I/O. Relative paths start at `folder`. Raise ConfigError."""
+    def __init__(self, settings: SinkSettings, *, folder: Path, data: Path) -> None:
+        """Take the settings; no I/O. Raise ConfigError.
+
+        Relative paths of the configuration start at `folder`; a destination that cannot keep
+        cursors beside the samples keeps them in a file of its own in `data`.
+        """
         ...
 
     def open(self) -> Mapping[Key, int]:
@@ -46,6 +50,13 @@ class Sink(Protocol):
 
     def prune(self, now_ms: int) -> None:
         """Drop what is older than is to be kept; called about once an hour. Raise SinkError."""
+        ...
+
+    def interrupt(self) -> None:
+        """End a call that waits for the destination, from another thread or a signal handler.
+
+        That call then raises SinkError. Called when the process is to stop; may be called twice.
+        """
         ...
 
     def close(self) -> None:

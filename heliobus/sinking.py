@@ -23,6 +23,7 @@ BATCH_S = 0.5  # a sample waits at most so long for others to be stored with it
 BATCH_SAMPLES = 500
 PRUNE_S = 3600.0
 LONGEST_RETRY_S = 4.0
+LONGEST_ASKED_S = 3600.0  # a destination that asks for more is asked anyway
 
 
 class SinkComponent(Component):
@@ -48,7 +49,7 @@ class SinkComponent(Component):
                 (everywhere.device("+", "state"), 1),
             ],
         )
-        self._sink = kind(sink, settings.folder)
+        self._sink = kind(sink, folder=settings.folder, data=settings.data)
         self._intake = Intake(
             contract,
             backfill_ms=None if sink.backfill_s is None else round(sink.backfill_s * 1000),
@@ -124,7 +125,7 @@ class SinkComponent(Component):
         except SinkError as error:
             self._failures += 1
             wait_s = min(LONGEST_RETRY_S, 2.0 ** min(self._failures - 2, 10))
-            self._retry_s = time.monotonic() + wait_s
+            self._retry_s = time.monotonic() + max(wait_s, min(error.retry_s, LONGEST_ASKED_S))
             self._faults.report("sink", f"{error}; trying again", alike=True)
             self._is_open = False
             self._intake.drop()

@@ -43,7 +43,7 @@ def fresh(database: str, folder: Path) -> Iterator[str]:
 
 def sink(url: str, folder: Path, **options: Any) -> Sql:
     """Give a sink that is not open yet."""
-    return Sql(settings(url, **options), folder)
+    return Sql(settings(url, **options), folder=folder, data=folder)
 
 
 def settings(url: str, **options: Any) -> SinkSettings:

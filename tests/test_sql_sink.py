@@ -420,7 +420,7 @@ def test_the_sample_configuration_is_complete_and_valid() -> None:
     loaded = config.load(FOLDER / "sample.yaml")
     own = loaded.sinks["archive"]
     assert own.options == {"url": "sqlite:///history.db", "keep": 730 * 86400.0}
-    Sql(own, loaded.folder)
+    Sql(own, folder=loaded.folder, data=loaded.data)
 
 
 def test_the_query_in_the_readme_runs(tmp_path: Path) -> None:

@@ -108,7 +108,11 @@ def test_an_archive_is_read_from_a_time_on_whatever_the_kind(tmp_path: Path) -> 
     rules = contract.load()
     path = tmp_path / "history.db"
     assert tally.stored(path, rules, T0) == []
-    sink = Sql(SinkSettings("archive", "sql", options={"url": "sqlite:///history.db"}), tmp_path)
+    sink = Sql(
+        SinkSettings("archive", "sql", options={"url": "sqlite:///history.db"}),
+        folder=tmp_path,
+        data=tmp_path,
+    )
     sink.open()
     sink.write([sample(1), sample(2), sample(3), sample(3, "bank", "battery")], {})
     # It is read while the archive is in use.

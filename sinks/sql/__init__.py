@@ -27,8 +27,9 @@ _log = logging.getLogger(__name__)
 class Sql:
     """Store samples in SQLite, MariaDB, MySQL or PostgreSQL."""
 
-    def __init__(self, settings: SinkSettings, folder: Path) -> None:
+    def __init__(self, settings: SinkSettings, *, folder: Path, data: Path) -> None:
         """Read the options; relative files start at `folder`. Raise ConfigError."""
+        del data  # the cursors are in the database
         options = settings.options
         self._name = settings.name
         self._keep_s: float | None = options.get("keep")
@@ -76,6 +77,9 @@ class Sql:
             engine, tables = self._ready(())
             with engine.begin() as connection:
                 self._prune_some(connection, tables)
+
+    def interrupt(self) -> None:
+        """End a call that waits for the database."""
 
     def close(self) -> None:
         """Close the connections. Safe to call twice."""
