@@ -122,9 +122,9 @@ writer follows.
 ## Names and units
 
 A field is called `<what>_<unit>`; the end of the name fixes the unit. Without a unit are only
-`power_factor`, `cycles`, and `<what>_code`, the device's own number for something. A name with
-two digits such as `pv_01_w` belongs to a family: `pv_01_w` to `pv_99_w`. Phases are `l1_`, `l2_`
-and `l3_`, and `l12_` lies between two of them.
+`power_factor`, `cycles`, `<what>_count`, and `<what>_code`, the device's own number for
+something. A name with two digits such as `pv_01_w` belongs to a family: `pv_01_w` to `pv_99_w`.
+Phases are `l1_`, `l2_` and `l3_`, and `l12_` lies between two of them.
 """
 
 

@@ -61,13 +61,13 @@ class Intake:
         except FrameError as error:
             self._reject(topic, str(error), {"payload": payload[:500].decode("utf-8", "replace")})
             return
+        if (bridge := sample.bridge) is None:
+            self.take_foreign(topic, sample)
+            return
         sample = self._sifted(topic, sample)
         if sample.marks.get("quality") == PROVISIONAL:
             return  # it comes again with its true time
-        if sample.bridge is None:
-            self._foreign = [*self._foreign, sample][-FOREIGN_SAMPLES:]
-            return
-        key = (sample.site, sample.bridge, sample.device)
+        key = (sample.site, bridge, sample.device)
         prev_ms = sample.prev_ms
         track = self._track(key)
         if track is None:
@@ -77,6 +77,12 @@ class Intake:
         if not track.has(sample.time_ms):
             self.samples.append(sample)
         self._proposed[key] = track.take_state(prev_ms, sample.time_ms)
+
+    def take_foreign(self, topic: str, sample: Sample) -> None:
+        """Take in a sample that nobody can be asked for again."""
+        sample = self._sifted(topic, sample)
+        if sample.marks.get("quality") != PROVISIONAL:
+            self._foreign = [*self._foreign, sample][-FOREIGN_SAMPLES:]
 
     def take_history(self, topic: str, site: str, payload: bytes) -> None:
         """Take in a bridge's answer to a request."""

@@ -12,6 +12,7 @@ from heliobus.contract import Contract
 from heliobus.cursor import MINUS_INFINITY, Request
 from heliobus.errors import FrameError, SinkError
 from heliobus.faults import Faults
+from heliobus.health import Health
 from heliobus.intake import Intake
 from heliobus.sample import dumps, load_object, time_text
 from heliobus.settings import Settings, SinkSettings
@@ -57,6 +58,7 @@ class SinkComponent(Component):
             reject=self.rejects.put,
             lost=lambda text: self.outbox.event("samples_lost", text),
         )
+        self._health = Health(self.clock.now_ms)
         self._infos: dict[tuple[str, str], dict[str, Any]] = {}
         self._doubtful: dict[str, Any] = {}  # an info that could not be stored
         self._is_open = False
@@ -93,6 +95,8 @@ class SinkComponent(Component):
             return
         if address.leaf == "status" and address.component is not None:
             self._intake.take_status(address.site, address.component, body)
+            if (health := self._health.take(address.site, address.component, body)) is not None:
+                self._intake.take_foreign(message.topic, health)
         elif address.leaf == "info" and address.device is not None:
             self._infos[address.site, address.device] = body
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from heliobus import health
 from heliobus.contract import Contract
 from heliobus.journal import Journal
 from heliobus.sample import time_text
@@ -89,7 +90,7 @@ def stored(path: Path, contract: Contract, since_ms: int) -> list[Row]:
     with closing(sqlite3.connect(path.as_uri() + "?mode=ro", uri=True)) as db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         rows: list[Row] = []
-        for kind in sorted(tables & set(contract.kinds)):
+        for kind in sorted(tables & set(contract.kinds) - {health.KIND}):
             rows += db.execute(
                 f'SELECT device, time FROM "{kind}" JOIN devices ON devices.id = device_id '  # noqa: S608 - a kind of the contract
                 "WHERE time >= ?",

@@ -19,7 +19,7 @@ LAYERS = (
     # words, and logic that needs nothing but words
     "errors sample settings topics quantities faults claims line address exchange ports guard lazy",
     "contract link clock checked_yaml simulation database",
-    "journal blocks cursor bus config components rejects waiting database_errors",
+    "journal blocks cursor bus config components rejects waiting database_errors health",
     "bridge sink archive history poller outbox",
     "component bridging intake sinking",
     "process supervisor own_broker tally board",
