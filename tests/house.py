@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from heliobus import health
 from heliobus.journal import Journal
 from heliobus.sample import time_ms
 from heliobus.settings import JournalSettings
@@ -214,12 +215,12 @@ class House:
         return len(self.ear.heard("/replay", since_s))
 
     def stored(self) -> Rows:
-        """Read the archive, row by row."""
+        """Read what the archive has of measurements and events, row by row."""
         rows: Rows = {}
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             db.row_factory = sqlite3.Row
             for table in _tables(db):
-                if table in ("devices", "cursors", "rewrites"):
+                if table in ("devices", "cursors", "rewrites", health.KIND):
                     continue
                 query = f"SELECT * FROM {table} t JOIN devices d ON d.id = t.device_id"
                 for row in db.execute(query.replace("*", "d.site, d.bridge, d.device, t.*")):
