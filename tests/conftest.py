@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from heliobus.settings import BrokerStart
 from tests.helpers import BrokerProcess, lacking, require_program, vectors_folder
+from tests.servers import MariaDB, PostgreSQL, running
 
 # How fast a busy machine makes examples says nothing of what is tested.
 settings.register_profile("quiet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,6 +36,32 @@ def any_broker(request: pytest.FixtureRequest) -> BrokerProcess:
     """Run the test once with each broker that we ship."""
     broker: BrokerProcess = request.getfixturevalue(request.param)
     return broker
+
+
+@pytest.fixture(scope="session")
+def mariadb_of_the_session() -> Iterator[MariaDB]:
+    """Run one MariaDB for all tests; it starts in a second."""
+    yield from running(MariaDB)
+
+
+@pytest.fixture
+def mariadb(mariadb_of_the_session: MariaDB) -> Iterator[MariaDB]:
+    """Give a MariaDB that may be killed and frozen: it is mended afterwards."""
+    yield mariadb_of_the_session
+    mariadb_of_the_session.sound()
+
+
+@pytest.fixture(scope="session")
+def postgresql_of_the_session() -> Iterator[PostgreSQL]:
+    """Run one PostgreSQL for all tests."""
+    yield from running(PostgreSQL)
+
+
+@pytest.fixture
+def postgresql(postgresql_of_the_session: PostgreSQL) -> Iterator[PostgreSQL]:
+    """Give a PostgreSQL that may be killed and frozen: it is mended afterwards."""
+    yield postgresql_of_the_session
+    postgresql_of_the_session.sound()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Databases for the tests of the SQL sink and of the archive.
 
-SQLite is always there. HELIOBUS_TEST_DATABASES adds servers: their addresses, separated by
-spaces, with a user that may create databases, such as mysql+pymysql://root@127.0.0.1:3306.
+SQLite is always there; a MariaDB and a PostgreSQL are started where they are installed.
+HELIOBUS_TEST_DATABASES adds servers that run already, such as a MySQL: their addresses, separated
+by spaces, with a user that may create databases, such as mysql+pymysql://root@127.0.0.1:3306.
 """
 
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from heliobus import contract
@@ -19,17 +21,35 @@ from heliobus.sample import Sample
 from heliobus.settings import SinkSettings
 from sinks.sql import Sql
 
-SERVERS = tuple(os.environ.get("HELIOBUS_TEST_DATABASES", "").split())
-DATABASES = ("sqlite", *SERVERS)
+SERVERS = (
+    "mariadb",  # the names of fixtures
+    "postgresql",
+    *os.environ.get("HELIOBUS_TEST_DATABASES", "").split(),
+)
+# The same tests on every server take minutes: in CI only. What servers do differently is tested
+# in files of their own.
+_MARKS = (pytest.mark.database, pytest.mark.slow)
+DATABASES = ("sqlite", *(pytest.param(name, marks=_MARKS) for name in SERVERS))
 BEGIN_MS = 1_795_255_200_000  # 2026-11-21T10:00:00Z
 KEY = ("farm", "axpert", "inverter")
 
 
-def fresh(database: str, folder: Path) -> Iterator[str]:
-    """Give the address of an empty database, and remove it in the end."""
+def fresh(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Give the address of an empty database, and remove it in the end.
+
+    The test is run once for each of DATABASES.
+    """
+    database: str = request.param
     if database == "sqlite":
         yield f"sqlite:///{folder}/history.db"
-        return
+    elif "://" in database:
+        yield from fresh_at(database)
+    else:
+        yield from fresh_at(request.getfixturevalue(database).url)
+
+
+def fresh_at(database: str) -> Iterator[str]:
+    """Give the address of an empty database of a server, and remove it in the end."""
     name = f"heliobus_test_{secrets.token_hex(6)}"
     default = "postgres" if database.startswith("postgresql") else ""
     server = sa.create_engine(f"{database}/{default}", isolation_level="AUTOCOMMIT")

@@ -20,7 +20,7 @@ from tests.databases import BEGIN_MS, DATABASES, fresh, sample, settings, sink
 
 @pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    yield from fresh(request.param, tmp_path)
+    yield from fresh(request, tmp_path)
 
 
 @pytest.fixture

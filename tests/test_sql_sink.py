@@ -30,7 +30,7 @@ FOLDER = ROOT / "sinks" / "sql"
 
 @pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    yield from fresh(request.param, tmp_path)
+    yield from fresh(request, tmp_path)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.helpers import ROOT, wait_until
 
 @pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    yield from fresh(request.param, tmp_path)
+    yield from fresh(request, tmp_path)
 
 
 @pytest.fixture
