@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from bench import keeping, living, quick
+from bench import keeping, living, quick, storing
 
 ROUNDS = 5
 _HERE = Path(__file__).parent
@@ -27,8 +27,8 @@ _HEAD = """# Results
 Written by `make bench`: medians of {rounds} rounds on
 {machine}. Each process ran as its users run it: started with its
 compiled modules there, against mosquitto, on inverters simulated byte by byte
-at 2400 baud by one other Python process. Nothing else of ours ran, except in the last two rows the
-archive (SQLite) and, under `heliobus up`, its parent. Memory that processes share counts for each
+at 2400 baud by one other Python process. Nothing else of ours ran, except the sink in the rows
+that name one and, under `heliobus up`, its parent. Memory that processes share counts for each
 by its part (PSS); {others}.
 
 | what | measured | limit | unit |
@@ -41,13 +41,13 @@ BENCHES: Mapping[Callable[[Path], dict[str, float]], tuple[str, ...]] = MappingP
         quick.command: ("help",),
         keeping.transactions: ("commits",),
         keeping.bytes_a_day: ("written", "synced", "kept"),
-        keeping.latency: ("latency_p50", "latency_p99"),
         living.stopping: ("stop_in_a_read", "stop_without_broker"),
         living.together: ("pss_under_up",),
         living.alone: (
             *("pss_alone", "rss_alone", "cpu_at_1_hz"),
             *("first_request", "first_sample", "stop"),
         ),
+        **{bench: bench.figures for bench in storing.BENCHES},
     }
 )
 """Every bench, and which figures it gives."""
