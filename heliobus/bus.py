@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec
 
+from heliobus.errors import ConfigError
 from heliobus.faults import Faults
 from heliobus.lazy import postpone
 from heliobus.settings import BrokerSettings
@@ -36,6 +37,8 @@ RECONNECT_S = (0.5, 1.0, 2.0, 4.0)
 # More unacknowledged messages than this: the broker does not follow (frozen, or far away), and
 # handing it more would only fill memory. The journal keeps what is not sent.
 MAX_UNACKED = 200
+
+_TLS_ALERT = b"\x15\x03"  # how a server of TLS answers one that speaks without
 
 _P = ParamSpec("_P")
 
@@ -67,19 +70,38 @@ def _guarded(
 class _Client(mqtt.Client):
     """A client without TLS. paho asks of every error whether it is one of TLS, and loads `ssl`."""
 
-    heard = False  # anything at all
+    heard = b""  # the beginning of what came
+    trouble: OSError | None = None
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if (connection := self._sock) is None:
             raise ConnectionError("closed")
         received = connection.recv(bufsize)
-        self.heard = self.heard or bool(received)
+        self.heard = self.heard or received[:2]
         return received
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
         if (connection := self._sock) is None:
             raise ConnectionError("closed")
         return connection.send(buf)
+
+
+class _TlsClient(mqtt.Client):
+    """A client with TLS, which remembers what has ended it: paho does not tell."""
+
+    heard = b""
+    trouble: OSError | None = None
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            received = super()._sock_recv(bufsize)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.trouble = error
+            raise
+        self.heard = self.heard or received[:2]
+        return received
 
 
 class Bus:
@@ -106,6 +128,7 @@ class Bus:
         self._subscriptions = list(subscriptions)
         self._on_connect_done = on_connect
         self._on_message_done = on_message
+        self._advice = ""
         self._protocol = mqtt.MQTTv5 if broker.mqtt5 else mqtt.MQTTv311
         self._client: mqtt.Client | None = None
         self._lock = threading.Lock()
@@ -177,10 +200,10 @@ class Bus:
     def _run(self) -> None:
         attempt = 0
         while not self._stop.is_set():
-            client = self._new_client()
             try:
+                client = self._new_client()
                 client.connect(self._broker.host, self._broker.port, KEEPALIVE_S)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, ConfigError) as error:
                 self._faults.report("broker", self._no_connection(error))
             else:
                 self._serve(client)
@@ -189,7 +212,7 @@ class Bus:
             self._stop.wait(RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)])
             attempt += 1
 
-    def _serve(self, client: _Client) -> None:
+    def _serve(self, client: _Client | _TlsClient) -> None:
         """Run one connection to its end."""
         end_s = time.monotonic() + CONNACK_S
         lost = False
@@ -200,7 +223,7 @@ class Bus:
         if self._answered or self._stop.is_set():
             return
         if lost or client.heard:
-            self._faults.report("broker", self._no_broker())
+            self._faults.report("broker", self._no_broker(client))
             return
         # Some brokers of 3.1.1 read the words of MQTT 5 as lengths, and wait for ever.
         was_5 = self._protocol == mqtt.MQTTv5
@@ -211,8 +234,8 @@ class Bus:
             f"trying again with MQTT {'3.1.1' if was_5 else '5'}",
         )
 
-    def _new_client(self) -> _Client:
-        client = _Client(
+    def _new_client(self) -> _Client | _TlsClient:
+        client = (_TlsClient if self._broker.tls else _Client)(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             protocol=self._protocol,
@@ -221,8 +244,7 @@ class Bus:
         )
         client.max_inflight_messages_set(MAX_UNACKED)
         client.will_set(*self._will, qos=1, retain=True)
-        if self._broker.password is not None:
-            client.username_pw_set(self._broker.username or self._name, self._broker.password)
+        self._log_in(client)
         # Without this, paho writes to the socket in whichever thread publishes, and in its own: two
         # that write at once mix their packets where the socket takes only part of one.
         client.on_socket_register_write = lambda *_: None
@@ -238,6 +260,19 @@ class Bus:
             self._idle.set()
         return client
 
+    def _log_in(self, client: mqtt.Client) -> None:
+        """Take password and certificates as they are now. Raise ConfigError."""
+        from heliobus import credentials
+
+        self._advice = credentials.advice(self._broker, self._name)
+        password = credentials.password(self._broker, self._name)
+        if password is not None:
+            client.username_pw_set(credentials.user(self._broker, self._name), password)
+        if self._broker.tls:
+            from heliobus import tls  # loads `ssl`
+
+            client.tls_set_context(tls.context(self._broker, self._name))
+
     def _lost(self) -> bool:
         """Note that the connection has ended. Return whether there was one."""
         was_up = self._up.is_set()
@@ -252,9 +287,14 @@ class Bus:
         self._idle.set()
         return was_up
 
-    def _no_broker(self) -> str:
+    def _no_broker(self, client: _Client | _TlsClient) -> str:
+        where = f"broker {self._broker.url}"
+        if client.trouble is not None and (why := self._tls_trouble(client.trouble)):
+            return f"{where}: {why}. Trying again"
+        if client.heard == _TLS_ALERT:
+            return f"{where}: it speaks TLS there; write mqtts:// in broker.url. Trying again"
         return (
-            f"broker {self._broker.url}: something answers there, but not as an MQTT broker; "
+            f"{where}: something answers there, but not as an MQTT broker; "
             "check broker.url. Trying again"
         )
 
@@ -262,7 +302,18 @@ class Bus:
         where = f"broker {self._broker.url}"
         if getattr(error, "errno", None) == errno.ECONNREFUSED:
             return f"{where}: nothing listens there; is the broker running? Trying again"
+        if isinstance(error, ConfigError):
+            return f"{where}: {error}. Trying again"
+        if why := self._tls_trouble(error):
+            return f"{where}: {why}. Trying again"
         return f"{where}: no connection ({error}); check broker.url and the network. Trying again"
+
+    def _tls_trouble(self, error: Exception) -> str | None:
+        if not self._broker.tls:
+            return None
+        from heliobus import tls
+
+        return tls.told(error)
 
     # ------------------------------------------------------------------ paho's callbacks
 
@@ -294,15 +345,11 @@ class Bus:
             log.info("%s speaks no MQTT 5; going on with 3.1.1", where)
             self._protocol = mqtt.MQTTv311
         elif reason.getName() in ("Bad user name or password", "Not authorized"):
-            user = self._broker.username or self._name
-            who = f"user '{user}' or its password is"
-            if self._broker.password is None:
+            who = f"user '{self._broker.username or self._name}' or its password is"
+            if not self._broker.has_password:
                 who = "a connection without a password is"
-            self._faults.report(
-                "broker",
-                f"{where}: {who} not accepted ({reason}); check broker.user and "
-                "broker.password_file. Trying again",
-            )
+            text = f"{where}: {who} not accepted ({reason}); {self._advice}. Trying again"
+            self._faults.report("broker", text)
         else:
             self._faults.report("broker", f"{where}: refused us ({reason}). Trying again")
         client.disconnect()

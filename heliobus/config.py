@@ -8,21 +8,19 @@ Every fault of the file is found in one go and worded as one line:
 import json
 import logging
 import math
-import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from heliobus import components
+from heliobus import broker_keys, components
 from heliobus.checked_yaml import FORMATS, Place, Reader, Schema, compose, guess, read_text
+from heliobus.credentials import looseness, read_secret
 from heliobus.errors import ConfigError
 from heliobus.settings import (
     BridgeSettings,
     BrokerSettings,
-    BrokerStart,
     ClockSettings,
     DeviceSettings,
     JournalSettings,
@@ -31,17 +29,9 @@ from heliobus.settings import (
 )
 
 _log = logging.getLogger(__name__)
-_BROKER_URL = re.compile(
-    r"(?P<scheme>[a-z0-9+]+)://((?P<user>[^@:/]+)(?P<password>:[^@/]*)?@)?"
-    r"(\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^@:/\[\]\s]+))(:(?P<port>[0-9]{1,99}))?/?\Z"
-)
-_LAST_PORT = 65535
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _BRIDGE_KEYS = frozenset({"type", "link", "every", "takeover", "allow_commands", "devices"})
 _DEVICE_KEYS = frozenset({"link", "every"})
 _SINK_KEYS = frozenset({"type", "backfill"})
-# A secret is a line, not a film.
-_LONGEST_SECRET = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +41,6 @@ class Loaded:
     settings: Settings
     warnings: tuple[str, ...] = ()
     lines: Mapping[Place, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _BrokerAddress:
-    host: str
-    port: int
-    user: str | None
 
 
 def load(path: Path | str) -> Settings:
@@ -121,24 +104,6 @@ def _joined(base: Schema, own: Schema) -> dict[str, Any]:
     }
 
 
-def _broker_url(text: str) -> _BrokerAddress:
-    match = _BROKER_URL.match(text)
-    if match is None:
-        raise ConfigError(f"found {_masked(text)!r}, expected mqtt://[user@]host[:port]")
-    if match["scheme"] != "mqtt":
-        raise ConfigError(f"the scheme {match['scheme']}:// is not known; write mqtt://")
-    if match["password"] is not None:
-        raise ConfigError("a password must not stand in the address; use password_file")
-    port = int(match["port"] or 1883)
-    if not 1 <= port <= _LAST_PORT:
-        raise ConfigError(f"the port is {port}, expected 1 to 65535")
-    return _BrokerAddress(host=match["v6"] or match["host"], port=port, user=match["user"])
-
-
-def _masked(text: str) -> str:
-    return re.sub(r":[^@/]*@", ":***@", text)
-
-
 def _backfill(text: str) -> float:
     return math.inf if text == "all" else FORMATS["duration"](text)
 
@@ -159,7 +124,7 @@ class _Loader:
         self._known: dict[tuple[components.Kind, str], components.Component | None] = {}
         formats = {
             **FORMATS,
-            "broker_url": _broker_url,
+            **broker_keys.formats(self._folder, self._warnings),
             "backfill": _backfill,
             "link": _link,
             "secret_file": self._secret,
@@ -174,7 +139,7 @@ class _Loader:
             self._reader.finish()
         self._check_names(values)
         self._check_links(values)
-        broker = self._broker(values["broker"] or {})
+        broker = broker_keys.settings(values["broker"] or {}, self._reader, self._warnings)
         self._reader.finish()
         settings = self._settings(values, broker)
         if not settings.bridges and not settings.sinks:
@@ -204,20 +169,9 @@ class _Loader:
 
     def _secret(self, text: str) -> str:
         path = self._folder / text
-        try:
-            mode = path.stat().st_mode
-            secret = path.read_bytes()[:_LONGEST_SECRET].decode().rstrip("\r\n")
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}{_access(path)}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"cannot read {path}: not UTF-8 text") from error
-        if not secret:
-            raise ConfigError(f"{path} is empty; write the secret into it")
-        if mode & stat.S_IROTH:
-            self._warnings.append(
-                f"{path}: everyone on this computer can read it (mode {mode & 0o777:04o});"
-                f" run: chmod 600 {path}"
-            )
+        secret = read_secret(path)
+        if path.stat().st_mode & stat.S_IROTH and (told := looseness(path)):
+            self._warnings.append(told)
         return secret
 
     def _check_names(self, values: Mapping[str, Any]) -> None:
@@ -256,26 +210,6 @@ class _Loader:
     def _empty(self, place: Place) -> bool:
         """Tell whether nothing was written there, not even what was refused."""
         return not any(each[:-1] == place for each in self._reader.lines)
-
-    def _broker(self, values: Mapping[str, Any]) -> BrokerSettings:
-        address = values.get("url") or _BrokerAddress("127.0.0.1", 1883, None)
-        start = BrokerStart(values.get("start") or "no")
-        if address.user and values.get("user"):
-            self._reader.fault(("broker", "user"), "the url names a user, too; delete one of them")
-        if start is not BrokerStart.NO and address.host not in _LOOPBACK:
-            self._reader.fault(
-                ("broker", "start"),
-                f"{start.value} starts a broker on this computer, but url names {address.host};"
-                " write 127.0.0.1 there, or start: no",
-            )
-        return BrokerSettings(
-            host=address.host,
-            port=address.port,
-            username=values.get("user") or address.user,
-            password=values.get("password"),
-            start=start,
-            mqtt5=start is not BrokerStart.EMBEDDED,
-        )
 
     def _settings(self, values: Mapping[str, Any], broker: BrokerSettings) -> Settings:
         journal, clock = values["journal"], values["clock"]
@@ -336,13 +270,3 @@ def _bridge(name: str, own: Mapping[str, Any]) -> BridgeSettings:
 
 def _options(values: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in known}
-
-
-def _access(path: Path) -> str:
-    """Say who may read a file, as far as we can see it."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    mode, user = status.st_mode & 0o777, os.geteuid()
-    return f" (mode {mode:04o}, owner {status.st_uid}, we are user {user})"

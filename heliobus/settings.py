@@ -18,20 +18,36 @@ class BrokerStart(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """Where the broker is and who we are there. `password` is never shown."""
+    """Where the broker is and who we are there. `password` is never shown.
+
+    Of the three ways to a password one is used at most: itself, a file, or a folder with a file
+    for each user. `cert_file` and `key_file` may be folders, too: with NAME.crt and NAME.key.
+    """
 
     host: str = "127.0.0.1"
     port: int = 1883
+    tls: bool = False
     username: str | None = None  # None: the component's name, when there is a password
     password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
+    passwords: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
     start: BrokerStart = BrokerStart.NO
+    folder: Path = Path("broker")  # where `heliobus broker init` keeps its files
     mqtt5: bool = True  # False: known to speak 3.1.1 only, as the embedded one
 
     @property
     def url(self) -> str:
         """Give the address for messages; it holds no secret."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"mqtt://{host}:{self.port}"
+        return f"mqtt{'s' if self.tls else ''}://{host}:{self.port}"
+
+    @property
+    def has_password(self) -> bool:
+        """Say whether we log in with a password."""
+        return any((self.password, self.password_file, self.passwords))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import bridges
 import sinks
-from heliobus import config
+from heliobus import config, credentials
 from heliobus.errors import ConfigError
-from heliobus.settings import BrokerStart, JournalSettings, Settings
+from heliobus.settings import BrokerSettings, BrokerStart, JournalSettings, Settings
 
 METERS = {
     "title": "Meters",
@@ -136,7 +136,8 @@ def test_a_whole_file_becomes_typed_settings(here: Path) -> None:
 @pytest.mark.usefixtures("here")
 def test_what_is_not_written_is_as_the_settings_say() -> None:
     found = load("site: farm\n")
-    assert found.settings == Settings("farm", Path.cwd(), Path.cwd() / "data")
+    broker = BrokerSettings(folder=Path.cwd() / "broker")
+    assert found.settings == Settings("farm", Path.cwd(), Path.cwd() / "data", broker=broker)
     assert found.warnings == ("there is neither a bridge nor a sink: nothing will run",)
 
 
@@ -158,18 +159,94 @@ def test_the_broker_is_started_as_the_bare_word_says(word: str) -> None:
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    ("url", "host", "port", "user"),
+    ("url", "expected"),
     [
-        ("mqtt://localhost", "localhost", 1883, None),
-        ("mqtt://me@192.0.2.1:1884/", "192.0.2.1", 1884, "me"),
-        ("mqtt://[2001:db8::1]:1885", "2001:db8::1", 1885, None),
+        ("mqtt://localhost", (False, "localhost", 1883, None)),
+        ("mqtt://me@192.0.2.1:1884/", (False, "192.0.2.1", 1884, "me")),
+        ("mqtt://[2001:db8::1]:1885", (False, "2001:db8::1", 1885, None)),
+        ("mqtts://broker.example", (True, "broker.example", 8883, None)),
+        ("mqtts://broker.example:443", (True, "broker.example", 443, None)),
     ],
 )
 def test_the_brokers_address_is_taken_apart(
-    url: str, host: str, port: int, user: str | None
+    url: str, expected: tuple[bool, str, int, str | None]
 ) -> None:
     broker = load(f'site: farm\nbroker: {{url: "{url}"}}').settings.broker
-    assert (broker.host, broker.port, broker.username) == (host, port, user)
+    assert (broker.tls, broker.host, broker.port, broker.username) == expected
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+KEY = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
+
+
+def test_the_files_of_tls_are_found_beside_the_configuration(here: Path) -> None:
+    (here / "ca.crt").write_text(CERTIFICATE)
+    (here / "own").mkdir()
+    broker = load(
+        'site: farm\nbroker: {url: "mqtts://a", ca_file: ca.crt, cert_file: own, key_file: own}'
+    ).settings.broker
+    assert (broker.ca_file, broker.cert_file) == (here / "ca.crt", here / "own")
+    assert broker.key_file == here / "own"
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ("url: mqtts://a, ca_file: ca", "ca_file: cannot read {}/ca: No such file or directory"),
+        ("url: mqtts://a, ca_file: key", "ca_file: {}/key holds no certificate; expected a file"),
+        ("url: mqtts://a, cert_file: key", "cert_file: {}/key holds no certificate; expected a"),
+        (
+            "url: mqtts://a, cert_file: crt, key_file: crt",
+            "key_file: {}/crt holds no private key; expected a file in PEM",
+        ),
+        (
+            "url: mqtts://a, key_file: key",
+            "key_file: 'cert_file' is missing; name the certificate of this key",
+        ),
+        ("ca_file: crt", "ca_file: is for TLS only; write mqtts:// in url, or delete it"),
+        ("passwords: users, password: x", "passwords: 'password' is there, too; delete one"),
+    ],
+)
+def test_what_is_wrong_with_the_files_of_the_broker_is_one_line(
+    here: Path, keys: str, fault: str
+) -> None:
+    (here / "crt").write_text(CERTIFICATE)
+    (here / "key").write_text(KEY)
+    [line] = mistakes(f"site: farm\nbroker: {{{keys}}}")
+    assert line.startswith("2: broker." + fault.format(here))
+
+
+def test_a_folder_of_passwords_that_is_not_there_yet_is_warned_about(here: Path) -> None:
+    found = load("site: farm\nbroker: {passwords: broker/users}")
+    assert found.settings.broker.passwords == here / "broker" / "users"
+    assert found.warnings[0] == (
+        f"{here}/broker/users: no such folder; 'heliobus broker init' makes one"
+    )
+
+
+def test_a_password_in_the_folder_that_others_can_read_is_warned_about(here: Path) -> None:
+    (here / "users").mkdir()
+    for name, mode in (("axpert", 0o640), ("archive", 0o604), ("watch", 0o600)):
+        (here / "users" / name).write_text("geheim\n")
+        (here / "users" / name).chmod(mode)
+    everyone, group, _ = load("site: farm\nbroker: {passwords: users}").warnings
+    assert everyone == (
+        f"{here}/users/archive: everyone on this computer can read it (mode 0604);"
+        f" run: chmod 600 {here}/users/archive"
+    )
+    assert group == (
+        f"{here}/users/axpert: a group on this computer can read it (mode 0640);"
+        f" run: chmod 600 {here}/users/axpert"
+    )
+
+
+def test_the_passwords_of_a_broker_that_we_start_are_found(here: Path) -> None:
+    assert load("site: farm\nbroker: {start: auto}").settings.broker.passwords is None
+    (here / "broker" / "users").mkdir(parents=True)
+    broker = load("site: farm\nbroker: {start: auto}").settings.broker
+    assert broker.passwords == here / "broker" / "users"
+    assert load("site: farm\nbroker: {start: no}").settings.broker.passwords is None
+    assert load("site: farm\nbroker: {start: auto, password: x}").settings.broker.passwords is None
 
 
 BRIDGE = 'site: farm\nbridges:\n  a:\n    type: meters\n    link: "tcp://192.0.2.1:502"\n'
@@ -216,8 +293,8 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
             "2: broker.url: found 'localhost', expected mqtt://[user@]host[:port]",
         ),
         (
-            'site: farm\nbroker: {url: "mqtts://a"}',
-            "2: broker.url: the scheme mqtts:// is not known; write mqtt://",
+            'site: farm\nbroker: {url: "mqtss://a"}',
+            "2: broker.url: the scheme mqtss:// is not known; write mqtt:// or mqtts://",
         ),
         (
             'site: farm\nbroker: {url: "mqtt://u:geheim@a"}',
@@ -469,7 +546,7 @@ def test_a_secret_is_read_from_its_file(here: Path) -> None:
     secret.write_text("geheim\n")
     secret.chmod(0o600)
     found = load("site: farm\nbroker: {password_file: secrets}")
-    assert found.settings.broker.password == "geheim"
+    assert credentials.password(found.settings.broker, "axpert") == "geheim"
     assert "geheim" not in repr(found)
     assert len(found.warnings) == 1  # that nothing will run
     both = "site: farm\nbroker: {password_file: secrets, password: x}"

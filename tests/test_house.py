@@ -17,9 +17,11 @@ N = TypeVar("N", bound=ast.AST)
 # A module of the kit imports from its own line of this table or from one above it.
 LAYERS = (
     # words, and logic that needs nothing but words
-    "errors sample settings topics quantities faults claims line address exchange ports guard lazy",
+    "errors sample settings topics quantities faults claims line address exchange ports guard lazy"
+    " credentials tls",
     "contract link clock checked_yaml simulation database",
-    "journal blocks cursor bus config components rejects waiting database_errors health",
+    "journal blocks cursor bus broker_keys config components rejects waiting database_errors"
+    " health",
     "bridge sink archive history poller outbox",
     "component bridging intake sinking",
     "process supervisor own_broker tally board",
