@@ -51,6 +51,7 @@ class Intake:
         self._requests = Requests()
         self._foreign: list[Sample] = []
         self.samples: list[Sample] = []
+        self.answered = False  # a bridge waits with its next batch until this one is stored
 
     # ------------------------------------------------------------------ taking in
 
@@ -94,6 +95,7 @@ class Intake:
             return
         key = (site, body["bridge"], body["device"])
         request = self._requests.answered(body["id"])
+        self.answered = True
         track = self._track(key)
         if track is None:
             return
@@ -203,6 +205,7 @@ class Intake:
         self._tracks.update(self._proposed)
         self._proposed.clear()
         self.samples.clear()
+        self.answered = False
         self._foreign.clear()
 
     def drop(self) -> None:
@@ -215,6 +218,7 @@ class Intake:
             )
         self._proposed.clear()
         self.samples.clear()
+        self.answered = False
 
     def due(self, now_s: float) -> list[Request]:
         """Give the requests to send now, for tracks whose bridge can be asked."""

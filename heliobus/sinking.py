@@ -149,7 +149,8 @@ class SinkComponent(Component):
             return False
         if self._waiting_since_s is None:
             self._waiting_since_s = now_s
-        return waiting >= BATCH_SAMPLES or now_s - self._waiting_since_s >= BATCH_S
+        patience_s = 0.0 if self._intake.answered else BATCH_S
+        return waiting >= BATCH_SAMPLES or now_s - self._waiting_since_s >= patience_s
 
     def _write(self) -> None:
         self._waiting_since_s = None

@@ -82,3 +82,17 @@ def test_an_odd_message_costs_itself_and_nothing_else(
     wait_until(stored, "the good sample to be stored", 20 * BATCH_S)
     sink.take(Message(topic, payload, retained=True))  # as it comes with every new connection
     sink.tick()
+
+
+def test_a_batch_of_a_journal_is_stored_without_waiting_for_more(sink: SinkComponent) -> None:
+    sink.tick()  # opens the database
+    sink.take(GOOD)
+    sink.tick()
+    assert sink.details()["stored"] == 0  # a live sample waits for others
+    batch = (
+        b'{"id":"1-1","bridge":"b1","device":"good","after":null,"to":' + TIME + b',"samples":['
+        b'{"time":"2026-11-21T10:15:25.123Z","kind":"sensor","bridge":"b1","battery_v":2}]}'
+    )
+    sink.take(Message("heliobus/farm/bus/archive/history", batch, retained=False))
+    sink.tick()
+    assert sink.details()["stored"] == 2
