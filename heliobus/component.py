@@ -99,6 +99,9 @@ class Component:
     def finish(self) -> None:
         """Stop what `begin` started, while the bus is still there."""
 
+    def interrupt(self) -> None:
+        """End a call that keeps the loop from stopping; from a signal handler, also repeatedly."""
+
     def details(self) -> dict[str, Any]:
         """Give the component's own part of its status."""
         return {}

@@ -11,6 +11,7 @@ in the two column types below; the words for their errors are in `heliobus/datab
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,16 +32,23 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 __all__ = [
-    "DIALECTS", "FIRST_MS", "JSON", "TEXT", "Place", "TimeMs", "Upsert",
+    "DIALECTS", "FIRST_MS", "JSON", "PACKET", "TEXT", "Place", "TimeMs", "Upsert",
     "connect", "locate", "sa", "tables",
 ]  # fmt: skip
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MS = timedelta(milliseconds=1)
+PACKET = "packet_bytes"  # in Connection.info: the longest statement that the server takes
 FIRST_MS = -62135596800000  # the year 1, where Python's time begins
 # One attempt at a lock: a stop must be served within 2 s, and whoever asks repeats anyway.
 _LOCK_S = 1.0
 _CONNECT_S = 2
+_READ_S = 10
+# A reader may ask about years.
+_LONG_READ_S = 120
+# PyMySQL joins rows to statements of at most so many bytes, whatever the server takes.
+_STATEMENT_BYTES = 1_024_000
+_PACKET_SPARE_BYTES = 1024
 
 TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 JSON = sa.JSON(none_as_null=True)
@@ -89,7 +97,8 @@ class Dialect:
 
     `driver` is taken when an address names none. `upsert(table, key, given)` stores the columns
     `given` and replaces a row that has the same key as a whole: its other columns become NULL.
-    `epoch_s` turns a time column into whole seconds since 1970.
+    `epoch_s` turns a time column into whole seconds since 1970. A writer says `session` at the
+    start of each connection, and asks `packet` how long a statement the server takes.
     """
 
     driver: str
@@ -98,6 +107,8 @@ class Dialect:
     epoch_s: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[int]]
     zoned: bool = False
     connect: Mapping[str, Any] = field(default_factory=dict)
+    session: str = ""
+    packet: str = ""
 
 
 def _replaced(table: sa.Table, key: Sequence[str], given: Sequence[str], new: Any) -> Any:
@@ -128,12 +139,16 @@ _MYSQL = Dialect(
     epoch_s=lambda time: sa.func.timestampdiff(sa.text("SECOND"), "1970-01-01", time),
     connect={
         "connect_timeout": _CONNECT_S,
-        "read_timeout": 10,
-        "write_timeout": 10,
+        "read_timeout": _READ_S,
+        "write_timeout": _READ_S,
         "charset": "utf8mb4",
-        # Without strict mode a value that does not fit is cut in silence.
-        "init_command": "SET sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
     },
+    # Without strict mode a value that does not fit is cut in silence. A host that loses its power
+    # in mid-transaction would keep its locks for eight hours (only MariaDB reads `/*M!`).
+    session="SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'),"
+    " /*M!100300 idle_transaction_timeout = 30, */ wait_timeout = 600,"
+    " innodb_lock_wait_timeout = 1, lock_wait_timeout = 2",
+    packet="SELECT @@max_allowed_packet",
 )
 DIALECTS: Mapping[str, Dialect] = {
     "sqlite": Dialect(
@@ -148,7 +163,15 @@ DIALECTS: Mapping[str, Dialect] = {
         upsert=_on_conflict(postgresql.insert),
         epoch_s=lambda time: sa.cast(sa.func.floor(sa.extract("epoch", time)), sa.BigInteger),
         zoned=True,
-        connect={"connect_timeout": _CONNECT_S},
+        connect={
+            "connect_timeout": _CONNECT_S,
+            "keepalives_idle": _READ_S,
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 2000 * _READ_S,
+        },
+        session="SET lock_timeout = '1s'; SET statement_timeout = '20s';"
+        " SET idle_in_transaction_session_timeout = '30s'",
     ),
     "mysql": _MYSQL,
     "mariadb": _MYSQL,
@@ -216,7 +239,10 @@ def connect(place: Place, *, read_only: bool = False) -> sa.Engine:
     """
     options: dict[str, Any] = {"json_serializer": lambda value: dumps(value).decode()}
     if place.file is None:
-        options |= {"connect_args": dict(place.dialect.connect), "pool_pre_ping": True}
+        arguments = dict(place.dialect.connect)
+        if read_only and "read_timeout" in arguments:
+            arguments["read_timeout"] = _LONG_READ_S
+        options |= {"connect_args": arguments, "pool_pre_ping": True}
     else:
         options["creator"] = _opener(place.file, read_only=read_only)
     engine = _engine(place, options)
@@ -228,6 +254,9 @@ def connect(place: Place, *, read_only: bool = False) -> sa.Engine:
     if place.file is not None:
         begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    elif not read_only:
+        sa.event.listen(engine, "connect", _introduce(place.dialect))
+        sa.event.listen(engine, "before_cursor_execute", _bound_statement)
     return engine
 
 
@@ -242,6 +271,23 @@ def _engine(place: Place, options: Mapping[str, Any]) -> sa.Engine:
     except (sa.exc.SQLAlchemyError, TypeError) as error:
         # An option after `?` that the driver does not have, or no such driver at all.
         raise ConfigError(f"sinks.{place.name}.url: {' '.join(str(error).split())}") from error
+
+
+def _introduce(dialect: Dialect) -> Callable[[Any, Any], None]:
+    def introduce(connection: Any, record: Any) -> None:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(dialect.session)
+            if dialect.packet:
+                cursor.execute(dialect.packet)
+                record.info[PACKET] = cursor.fetchone()[0] - _PACKET_SPARE_BYTES
+        connection.commit()  # PostgreSQL would take the settings back with a rollback
+
+    return introduce
+
+
+def _bound_statement(connection: sa.Connection, cursor: Any, *_: Any) -> None:
+    if (most_bytes := connection.info.get(PACKET)) is not None:
+        cursor.max_stmt_length = min(_STATEMENT_BYTES, most_bytes)
 
 
 def _opener(file: Path, *, read_only: bool) -> Callable[[], sqlite3.Connection]:

@@ -12,11 +12,14 @@ from pathlib import Path
 from heliobus.database import Place, sa
 from heliobus.errors import ConfigError, HeliobusError, SinkError
 
-__all__ = ["is_row_fault", "reason", "told"]
+__all__ = ["is_row_fault", "is_worth_repeating", "reason", "told"]
 
 # MariaDB's and MySQL's words for a failed CHECK, and for text that the column cannot hold:
 # PyMySQL counts them among the operational errors.
 _ROW_CODES = frozenset({4025, 3819, 1366})
+
+# A deadlock, or another transaction held a lock for too long: for MariaDB, and for PostgreSQL.
+_PASSING = frozenset({1213, 1205, "40P01", "40001", "55P03"})
 
 # (words in SQLite's message, what is raised, what is said); the first match counts.
 _SQLITE: Sequence[tuple[str, type[HeliobusError], str]] = (
@@ -56,6 +59,12 @@ def is_row_fault(error: sa.exc.DBAPIError) -> bool:
     if isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
         return True
     return error.orig is not None and error.orig.args[:1] != () and error.orig.args[0] in _ROW_CODES
+
+
+def is_worth_repeating(error: sa.exc.DBAPIError) -> bool:
+    """Tell whether another transaction was in the way, which may be over by now."""
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return bool(_PASSING & {code, getattr(error.orig, "sqlstate", None)})
 
 
 def reason(error: sa.exc.StatementError) -> str:

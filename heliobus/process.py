@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 # What a killed `up` leaves behind holds its locks until it has stopped, which takes some seconds.
 LOCK_WAIT_S = 5.0
 _LOCK_RETRY_S = 0.1
+# A stop is to be served within 2 s. What the loop waits for may take this much of it; then it is
+# interrupted, and so is what it begins after that.
+INTERRUPT_S = 0.8
+INTERRUPT_AGAIN_S = 0.2
 
 
 class HeldError(HeliobusError):
@@ -33,18 +37,27 @@ class HeldError(HeliobusError):
 def run_component(settings: Settings, name: str, contract: Contract | None = None) -> int:
     """Run one component of the configuration until SIGTERM or Ctrl-C. Return its exit status."""
     stop = threading.Event()
+    component: Component | None = None
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+        if not stop.is_set():
+            signal.setitimer(signal.ITIMER_REAL, INTERRUPT_S, INTERRUPT_AGAIN_S)
         stop.set()
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if component is not None:
+            component.interrupt()
 
     name_log_lines(name)
     threading.excepthook = log_dead_thread
+    signal.signal(signal.SIGALRM, interrupt)
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
     with Lock(settings.data, name):
         component = make_component(settings, name, contract or contracts.load())
         log.info("started")
         component.run(stop)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         log.info("stopped")
     return EXIT_STOPPED
 

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 BATCH_S = 0.5  # a sample waits at most so long for others to be stored with it
 BATCH_SAMPLES = 500
 PRUNE_S = 3600.0
+INFOS_S = 5.0  # of infos at once; a slow destination gets the others next time
 LONGEST_RETRY_S = 4.0
 LONGEST_ASKED_S = 3600.0  # a destination that asks for more is asked anyway
 
@@ -61,7 +62,7 @@ class SinkComponent(Component):
         self._health = Health(self.clock.now_ms)
         self._infos: dict[tuple[str, str], dict[str, Any]] = {}
         self._doubtful: dict[str, Any] = {}  # an info that could not be stored
-        self._is_open = False
+        self._is_open = self._is_interrupted = False
         self._waiting_since_s: float | None = None
         self._failures = 0
         self._retry_s = self._pruned_s = 0.0
@@ -130,7 +131,8 @@ class SinkComponent(Component):
             self._failures += 1
             wait_s = min(LONGEST_RETRY_S, 2.0 ** min(self._failures - 2, 10))
             self._retry_s = time.monotonic() + max(wait_s, min(error.retry_s, LONGEST_ASKED_S))
-            self._faults.report("sink", f"{error}; trying again", alike=True)
+            further = "" if self._is_interrupted else "; trying again"
+            self._faults.report("sink", f"{error}{further}", alike=True)
             self._is_open = False
             self._intake.drop()
             self._sink.close()
@@ -157,7 +159,8 @@ class SinkComponent(Component):
         written = self._sink.write(self._intake.pending(), self._intake.cursors())
         self._intake.commit()
         self._count(written)
-        while self._infos:
+        end_s = time.monotonic() + INFOS_S
+        while self._infos and time.monotonic() < end_s:
             (site, device), info = next(iter(self._infos.items()))
             self._write_info(site, device, info)
             del self._infos[site, device]
@@ -191,6 +194,11 @@ class SinkComponent(Component):
         }  # fmt: skip
         topic = t.Topics(site, self.topics.base).component(bridge, "replay")
         self.bus.publish(topic, dumps(body))
+
+    def interrupt(self) -> None:
+        """End a call that waits for the destination."""
+        self._is_interrupted = True
+        self._sink.interrupt()
 
     def finish(self) -> None:
         """Store what has come in so far."""

@@ -52,7 +52,11 @@ def fresh_at(database: str) -> Iterator[str]:
     """Give the address of an empty database of a server, and remove it in the end."""
     name = f"heliobus_test_{secrets.token_hex(6)}"
     default = "postgres" if database.startswith("postgresql") else ""
-    server = sa.create_engine(f"{database}/{default}", isolation_level="AUTOCOMMIT")
+    server = sa.create_engine(
+        f"{database}/{default}",
+        isolation_level="AUTOCOMMIT",
+        pool_pre_ping=True,  # the test may have killed it
+    )
     with server.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     yield f"{database}/{name}"

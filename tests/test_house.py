@@ -20,7 +20,7 @@ LAYERS = (
     "errors sample settings topics quantities faults claims line address exchange ports guard lazy"
     " credentials tls",
     "contract link clock checked_yaml simulation database",
-    "journal blocks cursor bus broker_keys config components rejects waiting database_errors"
+    "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health",
     "bridge sink archive history poller outbox",
     "component bridging intake sinking",

@@ -10,18 +10,21 @@ from typing import Any
 from heliobus import contract
 from heliobus.cursor import Key
 from heliobus.database import connect, locate, sa
-from heliobus.database_errors import reason, told
+from heliobus.database_errors import is_worth_repeating, told
 from heliobus.errors import HeliobusError, SinkError
 from heliobus.sample import Sample
 from heliobus.settings import SinkSettings
 from heliobus.sink import Written
+from heliobus.wires import Wires
 from sinks.sql.retention import prune_some
 from sinks.sql.rows import store, store_cursors, store_info
-from sinks.sql.tables import CURSORS, Tables, contract_columns, migrate, refuses_columns
+from sinks.sql.tables import CURSORS, Tables, contract_columns, migrate
 
 __all__ = ["SINK", "Sql"]
 
 _log = logging.getLogger(__name__)
+# Another transaction was in the way: each attempt waits a second for it.
+_ATTEMPTS = 3
 
 
 class Sql:
@@ -34,6 +37,7 @@ class Sql:
         self._name = settings.name
         self._keep_s: float | None = options.get("keep")
         self._place = locate(settings.name, options["url"], folder, options.get("password"))
+        self._wires = Wires(self._place)
         self._engine: sa.Engine | None = None
         self._tables: Tables | None = None
         self._inode = 0
@@ -52,11 +56,26 @@ class Sql:
         """Store samples and cursors together. On SinkError nothing of them is stored."""
         with self._told():
             engine, tables = self._ready(samples)
-            with engine.begin() as connection:
-                written = store(connection, tables, samples)
-                store_cursors(connection, cursors)
-                if self._expired_ms is not None:
-                    self._prune_some(connection, tables)
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    return self._write(engine, tables, samples, cursors)
+                except sa.exc.DBAPIError as error:
+                    if not is_worth_repeating(error):
+                        raise
+            return self._write(engine, tables, samples, cursors)
+
+    def _write(
+        self,
+        engine: sa.Engine,
+        tables: Tables,
+        samples: Sequence[Sample],
+        cursors: Mapping[Key, int],
+    ) -> Written:
+        with engine.begin() as connection:
+            written = store(connection, tables, samples)
+            store_cursors(connection, cursors)
+            if self._expired_ms is not None:
+                self._prune_some(connection, tables)
         return written
 
     def info(self, site: str, device: str, info: Mapping[str, Any]) -> None:
@@ -79,7 +98,8 @@ class Sql:
                 self._prune_some(connection, tables)
 
     def interrupt(self) -> None:
-        """End a call that waits for the database."""
+        """End a call that waits for the database; there will be no other."""
+        self._wires.end()
 
     def close(self) -> None:
         """Close the connections. Safe to call twice."""
@@ -90,29 +110,25 @@ class Sql:
     def _ready(self, samples: Sequence[Sample]) -> tuple[sa.Engine, Tables]:
         """Give the engine and tables that have a column for every field of these samples."""
         self._refuse_replaced_file()
-        engine = self._engine = self._engine or connect(self._place)
+        if self._engine is None:
+            self._engine = connect(self._place)
+            self._wires.watch(self._engine)
         if self._tables is None:
             known = contract.load()
-            self._tables = migrate(engine, known, contract_columns(known))
+            self._tables = self._migrated(self._engine, known, contract_columns(known))
             self._inode = self._inode_now()
         missing = self._tables.missing(samples)
         if missing:
-            self._tables = self._widened(engine, self._tables, missing)
-        return engine, self._tables
+            self._tables = self._migrated(self._engine, self._tables.contract, missing)
+        return self._engine, self._tables
 
-    def _widened(
-        self, engine: sa.Engine, there: Tables, missing: Mapping[str, Mapping[str, str]]
+    def _migrated(
+        self, engine: sa.Engine, known: contract.Contract, wanted: Mapping[str, Mapping[str, str]]
     ) -> Tables:
-        try:
-            return migrate(engine, there.contract, missing)
-        except sa.exc.DBAPIError as error:
-            if not refuses_columns(error):
-                raise
-            names = ", ".join(f"{table}.{name}" for table in missing for name in missing[table])
-            why = reason(error)
-            _log.warning("%s: %s; kept in `other`: %.300s", self._place, why, names)
-            there.give_up(missing)
-            return there
+        tables = migrate(engine, known, wanted)
+        for refused in tables.refused:
+            _log.warning("%s: %.500s", self._place, refused)
+        return tables
 
     def _prune_some(self, connection: sa.Connection, tables: Tables) -> None:
         if not prune_some(connection, tables, self._expired_ms or 0):
@@ -134,7 +150,7 @@ class Sql:
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
-            with told(self._place):
+            with self._wires.call(), told(self._place):
                 yield
         except HeliobusError:
             # Whatever it was, the tables may be others when it is over.

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from heliobus.cursor import Key
-from heliobus.database import DIALECTS, FIRST_MS, sa
+from heliobus.database import DIALECTS, FIRST_MS, PACKET, sa
 from heliobus.database_errors import is_row_fault, reason
 from heliobus.errors import FrameError
-from heliobus.sample import LAST_MS, Sample
+from heliobus.sample import LAST_MS, Sample, dumps
 from heliobus.sink import Written
 from sinks.sql.tables import CURSORS, DEVICES, NAME_LENGTH, KindTable, Tables
 
@@ -29,7 +29,9 @@ def store(connection: sa.Connection, tables: Tables, samples: Sequence[Sample]) 
         device_id = ids[key_of(sample)]
         kind_table = tables.of(sample)
         try:
-            entry = (kind_table.row(sample, device_id), sample)
+            row = kind_table.row(sample, device_id)
+            _check_length(row, connection.info.get(PACKET))
+            entry = (row, sample)
         except FrameError as error:
             rejected.append((sample, str(error)))
             continue
@@ -87,6 +89,19 @@ def _sound(samples: Iterable[Sample], rejected: _Rejected) -> Iterator[Sample]:
             yield sample
             continue
         rejected.append((sample, why))
+
+
+def _check_length(row: Mapping[str, Any], most_bytes: int | None) -> None:
+    """Refuse a row that is longer than what the server takes at once: it would hang up."""
+    if most_bytes is None:
+        return
+    texts = (value for value in row.values() if isinstance(value, str | dict))
+    length = sum(len(text.encode() if isinstance(text, str) else dumps(text)) for text in texts)
+    if 4 * length > most_bytes:  # escaping may double it, and there are the other columns
+        raise FrameError(
+            f"found {length} bytes of text, expected at most a quarter of what the server takes"
+            f" at once ({most_bytes} bytes, max_allowed_packet)"
+        )
 
 
 def _device_ids(connection: sa.Connection, samples: Sequence[Sample]) -> dict[Key, int]:
@@ -172,12 +187,13 @@ def _upsert(
     connection: sa.Connection, statement: sa.Insert, entries: Sequence[_Entry]
 ) -> list[tuple[_Entry, str]]:
     """Store all entries; halve where the database refuses, until the bad ones stand alone."""
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            connection.execute(statement, [row for row, _ in entries])
+        connection.execute(statement, [row for row, _ in entries])
     except sa.exc.DBAPIError as error:
         if not is_row_fault(error):
-            raise
+            raise  # after a deadlock there is no savepoint any more
+        savepoint.rollback()
         if len(entries) == 1:
             return [(entries[0], reason(error))]
         half = len(entries) // 2
@@ -185,4 +201,5 @@ def _upsert(
             *_upsert(connection, statement, entries[:half]),
             *_upsert(connection, statement, entries[half:]),
         ]
+    savepoint.commit()
     return []

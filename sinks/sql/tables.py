@@ -12,6 +12,7 @@ from typing import Any
 
 from heliobus.contract import Contract
 from heliobus.database import DIALECTS, JSON, TEXT, TimeMs, Upsert, sa, tables
+from heliobus.database_errors import reason
 from heliobus.errors import ConfigError
 from heliobus.sample import Sample, dumps
 
@@ -172,6 +173,7 @@ class Tables:
 
     contract: Contract
     kinds: dict[str, KindTable]  # by the name of the table
+    refused: Sequence[str]  # which columns the database would not add, and why
 
     def of(self, sample: Sample) -> KindTable:
         """Give the table that stores this sample; an unknown kind is stored as sensor."""
@@ -190,13 +192,8 @@ class Tables:
                     wanted[name] = field.type
         return {table: wanted for table, wanted in found.items() if wanted}
 
-    def give_up(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
-        """Ask no more for columns that the database will not add."""
-        for name, fields in wanted.items():
-            self.kinds[name].taken |= fields.keys()
 
-
-def refuses_columns(error: Exception) -> bool:
+def _refuses_columns(error: Exception) -> bool:
     """Tell whether the database will not add a column, however often it is asked."""
     text = str(error).lower()
     return any(words in text for words in _REFUSALS)
@@ -238,31 +235,42 @@ def _migrate(
     with engine.begin() as connection:
         _META.create_all(connection)
         there = tables(connection)
-        for name, fields in wanted.items():
-            if name in there:
-                _add_columns(connection, name, there[name], fields)
-            else:
-                _table(name, fields).create(connection)
+        for name in wanted.keys() - there.keys():
+            _table(name, wanted[name]).create(connection)
+    refused: list[str] = []
+    for name in wanted.keys() & there.keys():
+        taken = {column.lower() for column in there[name]}
+        missing = {n: field_type for n, field_type in wanted[name].items() if n not in taken}
+        if missing and (why := _add_columns(engine, name, missing)):
+            refused.append(f"{why}; kept in `other`: {name}.{f', {name}.'.join(missing)}")
+    with engine.connect() as connection:
         there = tables(connection)
-    names = contract_columns(contract)
     upsert = DIALECTS[engine.dialect.name].upsert
-    return Tables(contract, {n: _as_it_is(contract, n, there[n], upsert) for n in names})
+    kinds = {n: _as_it_is(contract, n, there[n], upsert) for n in contract_columns(contract)}
+    for name, fields in wanted.items():
+        kinds[name].taken |= fields.keys()  # what was refused is not asked for again
+    return Tables(contract, kinds, refused)
 
 
-def _add_columns(
-    connection: sa.Connection,
-    name: str,
-    there: Mapping[str, Any],
-    fields: Mapping[str, str],
-) -> None:
-    taken = {column.lower() for column in there}
-    quoted = connection.dialect.identifier_preparer.quote(name)
-    for column, field_type in fields.items():
-        if column in taken:
-            continue
-        new = _table(name, {column: field_type}).c[column]
-        text = sa.schema.CreateColumn(new).compile(dialect=connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE {quoted} ADD COLUMN {text}")
+def _add_columns(engine: sa.Engine, name: str, fields: Mapping[str, str]) -> str:
+    """Add columns to a table. Give why the database will not, or nothing."""
+    new = _table(name, fields).c
+    texts = [
+        f"ADD COLUMN {sa.schema.CreateColumn(new[field]).compile(dialect=engine.dialect)}"
+        for field in fields
+    ]
+    if engine.dialect.name != "sqlite":  # which adds one at a time
+        texts = [", ".join(texts)]
+    try:
+        with engine.begin() as connection:
+            quoted = connection.dialect.identifier_preparer.quote(name)
+            for text in texts:
+                connection.exec_driver_sql(f"ALTER TABLE {quoted} {text}")
+    except sa.exc.DBAPIError as error:
+        if not _refuses_columns(error):
+            raise
+        return reason(error)
+    return ""
 
 
 def _table(name: str, fields: Mapping[str, str]) -> sa.Table:
