@@ -1,6 +1,6 @@
 # Everything a person does in this repository. Each target does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs clean
+.PHONY: help setup demo test check bench dashboards docs clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt scripts/setup scripts/system-packages.txt
@@ -28,6 +28,9 @@ check: setup  ## the rules of style and types
 
 bench: setup  ## measure time and memory against bench/limits.toml
 	@$(BIN)/python -m bench $(ARGS)
+
+dashboards: setup  ## write the Grafana dashboards anew from the contract
+	@$(BIN)/python -m scripts.dashboards $(ARGS)
 
 docs: setup  ## write the reference pages anew from schemas/
 	@$(BIN)/python -m heliobus.docs topics $(ARGS)

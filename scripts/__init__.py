@@ -1,0 +1,1 @@
+"""What people and tests run in this repository, and no installation has."""

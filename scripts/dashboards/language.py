@@ -1,0 +1,67 @@
+"""What a query language has to offer, and the names that all of them share."""
+
+from typing import Any, Protocol
+
+from scripts.dashboards.model import Page, Query
+
+# A device's clock may be wrong, or know no summer time. So a day from a `*_today_kwh` begins 90
+# minutes after midnight: by then the counter has fallen to 0, and has hardly risen again.
+LATE_MIN = 90
+EVENT_FIELDS = ("severity", "event", "subject", "text", "reason")
+EVENT_LIMIT = 200
+DEVICE = "{device}"
+"""Stands for the name of the device in the name of a line."""
+
+
+class Language(Protocol):
+    """One query language on one data source of Grafana.
+
+    `time` is what its time column is called in a table.
+    """
+
+    name: str
+    title: str
+    datasource: str
+    uid: str
+    time: str
+
+    def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:
+        """Give the target of a panel, without refId and data source."""
+        ...
+
+    def display_name(self, query: Query, legend: str) -> str:
+        """Give the name for the override of a target; "" where the target names its lines."""
+        ...
+
+    def variables(self, page: Page) -> list[dict[str, Any]]:
+        """Give the variables of a page behind the data source's."""
+        ...
+
+    def split(self, query: Query) -> list[dict[str, Any]]:
+        """Give what parts a table into one line per device, where that is needed."""
+        ...
+
+
+def variable(
+    name: str, label: str, query: Any, text: str, *, multi: bool = True, **more: Any
+) -> dict[str, Any]:
+    """Give a variable that the data source fills."""
+    everything = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    return {
+        "type": "query",
+        "name": name,
+        "label": label,
+        "datasource": {"type": more.pop("datasource"), "uid": "${datasource}"},
+        "query": query,
+        "definition": text,
+        "current": everything if multi else {},
+        "options": [],
+        "includeAll": multi,
+        "multi": multi,
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+        "hide": 0,
+        "skipUrlSync": False,
+        **more,
+    }

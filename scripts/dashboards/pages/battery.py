@@ -1,0 +1,218 @@
+"""Batteries, down to their cells."""
+
+from scripts.dashboards.model import (
+    Look,
+    Page,
+    Panel,
+    Row,
+    lines,
+    members,
+    newest,
+    newest_members,
+    table,
+)
+
+_KIND, _NOW = "battery", "15m"
+_CELLS = "cell_[0-9][0-9]_v"
+
+_FIRST = Row(
+    "Now",
+    (
+        Panel(
+            "State of charge",
+            "How full each battery is. Red below 20 %, orange below 40 %.",
+            Look.GAUGE,
+            newest(_KIND, "soc_percent"),
+            width=5,
+            height=6,
+            recent=_NOW,
+            minimum=0,
+            maximum=100,
+        ),
+        Panel(
+            "Power",
+            "Positive (green) = charging, negative (blue) = discharging.",
+            Look.STAT,
+            newest(_KIND, "battery_w"),
+            width=5,
+            height=6,
+            recent=_NOW,
+            steps=((None, "blue"), (0, "green")),
+        ),
+        Panel(
+            "Current",
+            "Positive (green) = charging, negative (blue) = discharging.",
+            Look.STAT,
+            newest(_KIND, "battery_a"),
+            width=4,
+            height=6,
+            recent=_NOW,
+            steps=((None, "blue"), (0, "green")),
+        ),
+        Panel(
+            "Voltage",
+            "Voltage at the terminals.",
+            Look.STAT,
+            newest(_KIND, "battery_v"),
+            width=3,
+            height=6,
+            recent=_NOW,
+        ),
+        Panel(
+            "Temperature",
+            "Lithium cells must not be charged below 0 °C (light blue); orange from 45 °C, red"
+            " from 55 °C.",
+            Look.STAT,
+            newest(_KIND, "battery_c"),
+            width=3,
+            height=6,
+            recent=_NOW,
+        ),
+        Panel(
+            "Spread of the cells",
+            "Highest less lowest cell. Orange from 50 mV, red from 100 mV.",
+            Look.STAT,
+            newest(_KIND, "cell_delta_v"),
+            width=4,
+            height=6,
+            recent=_NOW,
+        ),
+        Panel(
+            "Each battery",
+            "The newest values. Current and power are positive while charging.",
+            Look.TABLE,
+            table(
+                _KIND,
+                "soc_percent",
+                "soh_percent",
+                "battery_v",
+                "battery_a",
+                "battery_w",
+                "battery_c",
+                "cell_min_v",
+                "cell_max_v",
+                "cell_delta_v",
+                "charge_limit_a",
+                "discharge_limit_a",
+                "cycles",
+                "remaining_kwh",
+                "charge_enabled",
+                "discharge_enabled",
+                "alarms",
+            ),
+            width=24,
+            height=6,
+            recent="1h",
+        ),
+    ),
+)
+
+_CELL_ROW = Row(
+    "Cells of $device",
+    (
+        Panel(
+            "Cell voltages now",
+            "Each cell. The colours fit LiFePO4: green from 3.0 V, orange from 3.5 V and below"
+            " 3.0 V, red from 3.65 V and below 2.8 V.",
+            Look.BARGAUGE,
+            newest_members(_KIND, _CELLS),
+            width=12,
+            height=9,
+            recent=_NOW,
+            minimum=2.5,
+            maximum=3.7,
+            decimals=3,
+            becomes=("cell_0?([0-9]+)_v", "$1"),
+            no_value="no cells reported",
+        ),
+        Panel(
+            "Cell voltages",
+            "Each cell over time.",
+            Look.LINES,
+            members(_KIND, _CELLS),
+            width=12,
+            height=9,
+            decimals=3,
+            becomes=("cell_0?([0-9]+)_v", "Cell $1"),
+            no_value="no cells reported",
+        ),
+        Panel(
+            "Balancing now",
+            "Which cells the battery's own manager is balancing.",
+            Look.STAT,
+            newest_members(_KIND, "cell_[0-9][0-9]_balancing"),
+            width=12,
+            height=6,
+            recent=_NOW,
+            steps=((None, "text"), (1, "blue")),
+            becomes=("cell_0?([0-9]+)_balancing", "$1"),
+            no_value="not reported",
+        ),
+        Panel(
+            "Temperatures",
+            "Each sensor over time.",
+            Look.LINES,
+            members(_KIND, "temperature_[0-9][0-9]_c"),
+            width=12,
+            height=6,
+            becomes=("temperature_0?([0-9]+)_c", "Sensor $1"),
+            no_value="no sensors reported",
+        ),
+    ),
+    each_device=True,
+)
+
+_HISTORY = Row(
+    "Over time",
+    (
+        Panel(
+            "State of charge",
+            "How full each battery was.",
+            Look.LINES,
+            lines(_KIND, "soc_percent"),
+            minimum=0,
+            maximum=100,
+        ),
+        Panel(
+            "Power",
+            "Positive = charging, negative = discharging.",
+            Look.LINES,
+            lines(_KIND, "battery_w"),
+        ),
+        Panel(
+            "Voltage and current",
+            "Current on the right axis, positive = charging.",
+            Look.LINES,
+            lines(_KIND, "battery_v", "battery_a"),
+        ),
+        Panel(
+            "Spread of the cells",
+            "Highest less lowest cell. What grows over months is a weak cell.",
+            Look.LINES,
+            lines(_KIND, "cell_delta_v", how="max"),
+        ),
+        Panel(
+            "Balancing",
+            "When the battery's own manager was balancing.",
+            Look.STATES,
+            lines(_KIND, "balancing", how="max"),
+            height=5,
+            steps=((None, "#808080"), (1, "blue")),
+        ),
+        Panel(
+            "Temperature",
+            "Of the battery as a whole.",
+            Look.LINES,
+            lines(_KIND, "battery_c"),
+            height=5,
+        ),
+    ),
+)
+
+BATTERY = Page(
+    "battery",
+    "heliobus: Battery",
+    "Batteries and their cells. Current and power are positive while charging.",
+    (_FIRST, _CELL_ROW, _HISTORY),
+    devices=_KIND,
+)

@@ -1,0 +1,203 @@
+"""Every query of every dashboard, asked of real servers that hold three days of a house."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from heliobus import contract
+from heliobus.sample import Sample
+from scripts.dashboards.__main__ import FOLDER
+from scripts.dashboards.pages import PAGES
+from sinks.influx.layout import HeliobusLayout
+from tests.databases import sink
+from tests.grafana_expander import View, expand, expand_text, is_sound, seconds
+from tests.grafana_house import END_MS, samples
+from tests.influx_servers import InfluxDB1
+from tests.servers import MariaDB
+
+Rows = Sequence[Mapping[str, Any]]
+LANGUAGES = ("influxql", "mysql", "sqlite")
+BATCH = 1000
+# What may be empty, and why.
+EMPTY: Mapping[str, str] = {}
+
+
+@dataclass
+class Server:
+    """A server with the house in it. `ask` gives the rows of an answer."""
+
+    language: str
+    ask: Callable[[str], Rows]
+
+    def page(self, name: str) -> dict[str, Any]:
+        """Read a dashboard, as Grafana would."""
+        page: dict[str, Any] = json.loads((FOLDER / self.language / f"{name}.json").read_text())
+        return page
+
+    def view(self, page: Mapping[str, Any], panel: Mapping[str, Any]) -> View:
+        """Look at a panel: variables are asked from left to right, All is chosen."""
+        length_s = seconds(panel.get("timeFrom", page["time"]["from"]))
+        values: dict[str, Sequence[str]] = {}
+        for one in page["templating"]["list"]:
+            if one["type"] != "query":
+                continue
+            view = View(END_MS, length_s, values)
+            found = [_value(row) for row in self.ask(self.expanded(one["query"], view))]
+            assert found, f"variable {one['name']} of {page['uid']} has no values"
+            found.sort(reverse=one["sort"] == 2)
+            values[one["name"]] = found if one["multi"] else found[:1]
+        return View(END_MS, length_s, values)
+
+    def expanded(self, text: str, view: View) -> str:
+        """Expand the text of a variable."""
+        return expand_text(self.language, text, view)
+
+    def rows(self, page_name: str, title: str, ref: str = "A") -> Rows:
+        """Ask one target of the panel with this title."""
+        page = self.page(page_name)
+        panel = next(p for p in page["panels"] if p["title"] == title)
+        target = next(t for t in panel["targets"] if t["refId"] == ref)
+        return self.ask(expand(self.language, target, self.view(page, panel)))
+
+
+@pytest.fixture(scope="module")
+def house() -> list[Sample]:
+    return samples(contract.load())
+
+
+@pytest.fixture(scope="module")
+def influxql(house: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """InfluxDB 1.x, filled by the sink's own lines."""
+    layout = HeliobusLayout(contract.load())
+    lines = [line for entry in layout.entries(house) for line in entry.lines]
+    with InfluxDB1(tmp_path_factory.mktemp("influxdb")) as server:
+        for begin in range(0, len(lines), BATCH):
+            status, text = server.write(b"\n".join(lines[begin : begin + BATCH]))
+            assert status == 204, text
+        yield Server("influxql", server.query)
+
+
+@pytest.fixture(scope="module")
+def sqlite(house: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("sqlite")
+    _fill("sqlite:///history.db", house, folder)
+    # Read-only, as the plugin opens it.
+    connection = sqlite3.connect(f"file:{folder}/history.db?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    yield Server("sqlite", lambda text: [dict(row) for row in connection.execute(text)])
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def mysql(
+    house: list[Sample],
+    mariadb_of_the_session: MariaDB,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    mariadb_of_the_session.ask("CREATE DATABASE grafana_house")
+    url = f"{mariadb_of_the_session.url}/grafana_house"
+    _fill(url, house, tmp_path_factory.mktemp("mysql"))
+    # `timezone` of the data source becomes the time_zone of each session (pkg/tsdb/mysql).
+    how = {"init_command": "SET time_zone = '+00:00'"}
+    engine = sa.create_engine(url, connect_args=how)
+
+    def ask(text: str) -> Rows:
+        with engine.connect() as connection:
+            return [dict(row) for row in connection.exec_driver_sql(text).mappings()]
+
+    yield Server("mysql", ask)
+    engine.dispose()
+    mariadb_of_the_session.ask("DROP DATABASE grafana_house")
+
+
+@pytest.fixture(params=LANGUAGES)
+def server(request: pytest.FixtureRequest) -> Server:
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("name", [page.name for page in PAGES])
+def test_every_query_gives_data(server: Server, name: str) -> None:
+    page, faults = server.page(name), []
+    for panel in page["panels"]:
+        for target in panel.get("targets", ()):
+            view = server.view(page, panel)
+            rows = server.ask(expand(server.language, target, view))
+            if fault := _fault(rows, panel):
+                faults.append(f"{panel['title']} {target['refId']}: {fault}")
+    assert not faults
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("server", LANGUAGES, indirect=True)
+def test_a_day_of_energy_is_the_same_in_every_language(server: Server) -> None:
+    by_meter = _by_day(server.rows("energy", "Meters by day", "A"), "meter_grid")
+    # 0.5 kW for 24 hours; on the 19th the meter was replaced, which costs one quarter of an hour.
+    assert by_meter["2026-11-19"] == pytest.approx(11.875)
+    assert by_meter["2026-11-20"] == pytest.approx(12.0)
+
+
+@pytest.mark.database
+def test_a_device_whose_clock_is_an_hour_late_has_the_right_day(server: Server) -> None:
+    # Its counter falls to 0 at midnight UTC, which is 01:00 in Berlin.
+    by_inverter = _by_day(server.rows("opendtu", "Yield by day"), "roof")
+    assert by_inverter["2026-11-19"] == pytest.approx(4.948)
+    assert by_inverter["2026-11-20"] == pytest.approx(4.948)
+
+
+def _fill(url: str, house: Sequence[Sample], folder: Path) -> None:
+    archive = sink(url, folder)
+    archive.open()
+    try:
+        for begin in range(0, len(house), BATCH):
+            written = archive.write(house[begin : begin + BATCH], {})
+            assert not written.rejected
+    finally:
+        archive.close()
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    """Give a variable's value: the last column (key and value of SHOW TAG VALUES)."""
+    return str(list(row.values())[-1])
+
+
+def _fault(rows: Rows, panel: Mapping[str, Any]) -> str:
+    if not rows:
+        return "no rows"
+    if not any(is_sound(value) for row in rows for value in _shown(row)):
+        return "only nulls"
+    bad = [value for row in rows for value in _shown(row) if value is not None]
+    if not all(map(is_sound, bad)):
+        return "a value is not finite"
+    if panel["type"] == "table":
+        columns = {o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]}
+        empty = [n for n in rows[0] if n in columns and all(row[n] is None for row in rows)]
+        return f"empty columns {empty}" if empty else ""
+    return ""
+
+
+def _shown(row: Mapping[str, Any]) -> Iterator[Any]:
+    hidden = ("time", "measurement", "device", "metric", "name")
+    return (value for name, value in row.items() if name not in hidden)
+
+
+def _by_day(rows: Rows, device: str) -> dict[str, float]:
+    """Give the values of a device by the local day of Berlin; times are s or ms since 1970."""
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    found = {}
+    for row in rows:
+        if device not in str(row.get("device") or row.get("metric")):
+            continue
+        at_s = row["time"] / 1000 if row["time"] > 10**11 else row["time"]
+        day = datetime.fromtimestamp(float(at_s), ZoneInfo("Europe/Berlin")).date()
+        found[day.isoformat()] = float(row["value"])
+    return found
