@@ -4,6 +4,8 @@
 
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt scripts/setup scripts/system-packages.txt
+# Tests wait for processes and deadlines more than they compute.
+WORKERS ?= 4
 # The slow tests run where everything is required: in CI.
 ifeq ($(filter-out 0,$(HELIOBUS_REQUIRE_ALL)),)
   SELECT := -m "not slow"
@@ -19,7 +21,7 @@ demo: .venv/ready-demo  ## a whole simulated off-grid house; Ctrl-C ends it
 	@$(BIN)/heliobus demo $(ARGS)
 
 test: check  ## everything that must hold: check, then the tests (ARGS="-k topics" for some)
-	@$(BIN)/pytest $(SELECT) $(ARGS)
+	@$(BIN)/pytest $(SELECT) -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: setup  ## the rules of style and types
 	@$(BIN)/ruff check --quiet --output-format concise

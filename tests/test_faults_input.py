@@ -221,7 +221,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 def fill(folder: Path) -> None:
-    with (folder / "ballast").open("wb", buffering=0) as ballast:
+    with (folder / "ballast").open("ab", buffering=0) as ballast:
         for size in (4096, 1):
             try:
                 while ballast.write(b"\0" * size) == size:
@@ -237,11 +237,15 @@ def test_a_full_disk_costs_the_journal_and_not_the_archive(
     with small_disk(house.data) as mounted, house.running():
         house.recovers()
         bridge = house.programs[BRIDGE]
-        if mounted:
-            fill(house.data)
-        else:  # no file of it may grow
+        if not mounted:  # no file of it may grow
             resource.prlimit(bridge.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-        bridge.says(f"{BRIDGE}.", "publishing goes on unjournaled")
+
+        def is_said() -> bool:
+            if mounted:  # a tail that moves into its journal makes room again
+                fill(house.data)
+            return "publishing goes on unjournaled" in bridge.said
+
+        wait_until(is_said, house.said, 15)
         house.flows()
         if mounted:
             (house.data / "ballast").unlink()
