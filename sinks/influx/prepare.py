@@ -1,0 +1,181 @@
+"""What InfluxDB 2 needs once: a bucket without end, a token that writes, a token that reads.
+
+The administrator's token is used here and nowhere else. All steps find what is there already.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from heliobus.errors import ConfigError, FrameError
+from heliobus.sample import load_object
+from heliobus.settings import SinkSettings
+from sinks.influx.server import BAD_LINES, Answer, Server
+from sinks.influx.target import Target, read_token, target
+from sinks.influx.victoria import ask_report
+
+_OK = 200
+_MADE = 201
+_NOT_FOUND = 404
+_FORBIDDEN = frozenset({401, 403})
+_FOREVER = 0  # InfluxDB's word for "never expires"
+_DAY_S = 86400
+_MODE = 0o600
+# Lets a token be tried without leaving anything: it has no field, and is refused as a bad line
+# by a server that would have taken a good one.
+_NO_LINE = b"heliobus"
+
+
+def prepare(settings: SinkSettings, *, folder: Path, admin: str) -> Sequence[str]:
+    """Make bucket and tokens where they are missing; say what was done. Raise ConfigError."""
+    options = settings.options
+    if "token_file" not in options:
+        raise ConfigError(
+            f"sinks.{settings.name}: add token_file, where the token is to be written"
+        )
+    where = target(settings)
+    server = Server(where, admin)
+    try:
+        org = _organization(server, where)
+        bucket, said = _bucket(server, where, org)
+        tokens = _Tokens(server, where, org_id=org, bucket_id=bucket)
+        said.append(tokens.ensure("write", folder / options["token_file"]))
+        if "reader_token_file" in options:
+            said.append(tokens.ensure("read", folder / options["reader_token_file"]))
+    finally:
+        server.close()
+    return said
+
+
+def _organization(server: Server, where: Target) -> str:
+    """Find the id of the organization; a server without such names is another one."""
+    if not where.org:
+        raise ConfigError(f"{server}: add org, the organization that you named when you set it up")
+    answer = server.ask("GET", "/api/v2/orgs", fields={"org": where.org})
+    if answer.status == _NOT_FOUND and not answer.text.lstrip().startswith("{"):
+        raise ConfigError(_not_influxdb_2(server))
+    found = _listed(server, answer, "orgs")
+    if not found:
+        raise ConfigError(f"{server}: has no organization {where.org!r}; check org")
+    return str(found[0]["id"])
+
+
+def _not_influxdb_2(server: Server) -> str:
+    if ask_report(server) is not None:
+        return f"{server}: is VictoriaMetrics, which needs nothing to be made"
+    return (
+        f"{server}: is not InfluxDB 2. For InfluxDB 1.8 make database and users with its own"
+        " program; for InfluxDB 3 database and token with `influxdb3 create`"
+    )
+
+
+def _bucket(server: Server, where: Target, org_id: str) -> tuple[str, list[str]]:
+    answer = server.ask("GET", "/api/v2/buckets", fields={"orgID": org_id, "name": where.bucket})
+    # Where nothing has that name, it lists nothing, or answers 404.
+    found = [] if answer.status == _NOT_FOUND else _listed(server, answer, "buckets")
+    for bucket in found:
+        if bucket["name"] == where.bucket:
+            return str(bucket["id"]), [f"the bucket {where.bucket} was there{_forgets(bucket)}"]
+    rules = [{"type": "expire", "everySeconds": _FOREVER}]
+    body = {"orgID": org_id, "name": where.bucket, "retentionRules": rules}
+    made = _made(server, server.ask("POST", "/api/v2/buckets", body=body))
+    return str(made["id"]), [f"made the bucket {where.bucket}, which keeps everything"]
+
+
+def _forgets(bucket: Mapping[str, Any]) -> str:
+    """Say how long a bucket keeps things; it is left as it is, since that is somebody's wish."""
+    for rule in bucket.get("retentionRules") or ():
+        if rule.get("everySeconds"):
+            days = rule["everySeconds"] / _DAY_S
+            return (
+                f", and forgets after {days:g} days; that was left as it is."
+                " To keep everything: influx bucket update --id "
+                + str(bucket["id"])
+                + " --retention 0"
+            )
+    return ""
+
+
+class _Tokens:
+    """Makes tokens for one bucket, and tries those that are there."""
+
+    def __init__(self, server: Server, where: Target, *, org_id: str, bucket_id: str) -> None:
+        self._server = server
+        self._where = where
+        self._org_id = org_id
+        self._bucket_id = bucket_id
+
+    def ensure(self, action: str, path: Path) -> str:
+        """Leave a token in `path` that may do `action` with the bucket; say what was done."""
+        if path.exists():
+            if self._works(action, read_token(path, path.name)):
+                return f"the token in {path} works ({action})"
+            path.replace(path.with_name(path.name + ".old"))
+        body = {
+            "orgID": self._org_id,
+            "description": f"heliobus, {action} {self._where.bucket}",
+            "permissions": [
+                {
+                    "action": action,
+                    "resource": {
+                        "type": "buckets", "id": self._bucket_id, "orgID": self._org_id,
+                    },
+                }
+            ],
+        }  # fmt: skip
+        made = _made(self._server, self._server.ask("POST", "/api/v2/authorizations", body=body))
+        _write_secret(path, str(made["token"]))
+        return f"made a token that may only {action} the bucket {self._where.bucket}: {path}"
+
+    def _works(self, action: str, token: str) -> bool:
+        server = self._server.renewed(token)
+        try:
+            if action == "write":
+                return server.post(_NO_LINE).status in BAD_LINES
+            flux = f"from(bucket: {json.dumps(self._where.bucket)}) |> range(start: -1s)"
+            path = f"/api/v2/query?orgID={self._org_id}"
+            return server.ask("POST", path, body={"query": flux}).status == _OK
+        finally:
+            server.close()
+
+
+def _listed(server: Server, answer: Answer, name: str) -> Sequence[Mapping[str, Any]]:
+    listed: Sequence[Mapping[str, Any]] = _body(server, answer, _OK).get(name) or ()
+    return listed
+
+
+def _made(server: Server, answer: Answer) -> Mapping[str, Any]:
+    return _body(server, answer, _MADE)
+
+
+def _body(server: Server, answer: Answer, expected: int) -> Mapping[str, Any]:
+    """Read an answer of InfluxDB. Raise ConfigError, SinkError."""
+    if answer.status in _FORBIDDEN:
+        raise ConfigError(
+            f"{server}: refuses the administrator's token ({answer.reason()}); it must be an"
+            " all-access or operator token of this organization"
+        )
+    if answer.status != expected:
+        raise server.error(answer)
+    try:
+        return load_object(answer.text)
+    except FrameError as error:
+        raise ConfigError(f"{server}: is not InfluxDB 2: {error}") from error
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    """Write a file that only its owner may read; it belongs to whom the folder belongs."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "w") as file:
+            file.write(f"{secret}\n")
+        if os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.chown(new, folder.st_uid, folder.st_gid)
+        new.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; make its folder writable") from error

@@ -1,0 +1,153 @@
+"""The influx sink and a real VictoriaMetrics, which says "done" to anything, and too early."""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from heliobus.errors import SinkError
+from sinks.influx.server import Server
+from sinks.influx.target import target
+from sinks.influx.victoria import Report, Victoria, advice, ask_report, read_report
+from tests.helpers import wait_until
+from tests.influx_servers import VictoriaMetrics
+from tests.influx_sink import KEY, influx, sample, settings
+
+pytestmark = pytest.mark.database
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[VictoriaMetrics]:
+    with VictoriaMetrics(tmp_path / "vm") as running:
+        yield running
+
+
+def opened(server: VictoriaMetrics) -> Victoria:
+    there = Server(target(settings(server.url)), "")
+    report = ask_report(there)
+    assert report is not None
+    return Victoria(there, "grafana", report)
+
+
+def test_numbers_are_stored_and_text_is_left_out(server: VictoriaMetrics, tmp_path: Path) -> None:
+    sink = influx(server.url, tmp_path)
+    assert sink.open() == {}
+    now_ms = round(time.time() * 1000)
+    one = sample(values={"pv_w": 12.5, "mode": "battery", "alarms": []}, time_ms=now_ms)
+    assert sink.write([one], {KEY: now_ms}).stored == 1
+    expected = {
+        "inverter_pv_w{inverter}": {now_ms: 12.5},
+        "inverter_mode_code{inverter}": {now_ms: 11.0},
+        "inverter_alarms_count{inverter}": {now_ms: 0.0},
+    }
+
+    def is_stored() -> bool:
+        found = server.export()
+        return {name: found[name] for name in found if "inverter" in name} == expected
+
+    wait_until(is_stored, f"{expected}")
+    assert server.metric('vm_rows_invalid_total{type="influx"}') == 0
+
+
+def test_text_can_be_forced_and_becomes_nothing(server: VictoriaMetrics, tmp_path: Path) -> None:
+    sink = influx(server.url, tmp_path, text="yes")
+    sink.open()
+    now_ms = round(time.time() * 1000)
+    sink.write([sample(values={"fault": "fan"}, time_ms=now_ms)], {})
+    wait_until(lambda: server.export().get("inverter_fault{inverter}") == {now_ms: 0.0}, "the 0")
+
+
+def test_what_it_took_must_come_back(server: VictoriaMetrics) -> None:
+    victoria = opened(server)
+    victoria.mark()
+    wait_until(lambda: "heliobus_opened{}" in server.export(), "the marker")
+    assert victoria.check() == str(int(server.metric("vm_app_start_timestamp")))
+
+
+def test_what_does_not_come_back_is_said(tmp_path: Path) -> None:
+    rules = tmp_path / "relabel.yaml"
+    rules.write_text('- action: drop\n  source_labels: [__name__]\n  regex: "heliobus.*"\n')
+    with VictoriaMetrics(tmp_path / "vm", relabelConfig=str(rules)) as server:
+        victoria = opened(server)
+        victoria.mark()
+        with pytest.raises(SinkError) as raised:
+            victoria.check()
+        assert str(raised.value) == (
+            f"{server.url}: said that it took a row, and does not give it back;"
+            " see its log, and its relabelling if it has any"
+        )
+
+
+def test_lines_that_it_dropped_are_said(
+    server: VictoriaMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    victoria = opened(server)
+    server.post("/api/v2/write", b"no line at all\nbattery v=1\n")
+    wait_until(lambda: server.metric('vm_rows_invalid_total{type="influx"}') == 1, "the count")
+    victoria.check()
+    victoria.check()
+    assert caplog.messages == [
+        f"{server.url}: could not read 1 lines and dropped them, of this or another sender;"
+        " its log shows them"
+    ]
+
+
+def test_how_it_should_be_started_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    flags = {"dedup.minScrapeInterval": "0s", "retentionPeriod": "1"}
+    with VictoriaMetrics(tmp_path / "vm", **flags) as server:
+        sink = influx(server.url, tmp_path)
+        sink.open()
+        sink.open()
+        head = f"{server.url}: VictoriaMetrics"
+        assert caplog.messages == [
+            f"{head} keeps rows that are written twice; start it with -dedup.minScrapeInterval=1ms",
+            f"{head} forgets after 1 month(s);"
+            " start it with -retentionPeriod=100y to keep everything",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (Report("1", 0, "1ms", "100y"), []),
+        (
+            Report("1", 0, "30s", "100y"),
+            ["thins to one per 30s; start it with -dedup.minScrapeInterval=1ms"],
+        ),
+        (
+            Report("1", 0, "1ms", "90d"),
+            ["forgets after 90d; start it with -retentionPeriod=100y to keep everything"],
+        ),
+    ],
+)
+def test_only_what_is_wrong_is_said(report: Report, said: list[str]) -> None:
+    assert advice(report) == said
+
+
+def test_the_page_of_newer_versions_is_read_too() -> None:
+    page = (
+        'flag{name="dedup.minScrapeInterval",value="1ms",is_set="true"} 1\n'
+        'flag{name="retentionPeriod",value="100y",is_set="true"} 1\n'
+        'vm_rows_invalid_total{type="influx"} 3\n'
+        "vm_app_start_timestamp 1795243889\n"
+    )
+    assert read_report(page) == Report("1795243889", 3.0, "1ms", "100y")
+    assert read_report("go_goroutines 12\n") is None
+
+
+def test_a_restart_of_the_server_is_noticed(server: VictoriaMetrics) -> None:
+    victoria = opened(server)
+    life = victoria.life
+
+    def restarted() -> bool:
+        server.kill()
+        server.start()
+        return opened(server).life != life  # it is dated in whole seconds
+
+    wait_until(restarted, "another life")
+    assert victoria.check() != life
