@@ -61,7 +61,7 @@ def fresh_at(database: str) -> Iterator[str]:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     yield f"{database}/{name}"
     with server.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name}")
+        connection.exec_driver_sql(f"DROP DATABASE {name}{' WITH (FORCE)' if default else ''}")
     server.dispose()
 
 
