@@ -3,7 +3,8 @@
 .PHONY: help setup demo test check bench dashboards docs clean
 
 BIN := .venv/bin
-INPUTS := pyproject.toml constraints.txt scripts/setup scripts/system-packages.txt
+INPUTS := pyproject.toml constraints.txt scripts/setup scripts/system-packages.txt \
+  tests/flux/package-lock.json
 # Tests wait for processes and deadlines more than they compute.
 WORKERS ?= 4
 # The slow tests run where everything is required: in CI.
@@ -39,7 +40,7 @@ docs: setup  ## write the reference pages anew from schemas/
 	@$(BIN)/python -m heliobus.config_docs $(ARGS)
 
 clean:  ## remove .venv and everything else that was made here
-	@rm -rf .venv build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/flux/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/ready-all: $(INPUTS)

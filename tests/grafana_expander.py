@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "M": 30 * 86_400, "y": 365 * 86_400}
@@ -54,7 +55,8 @@ def expand(language: str, target: Mapping[str, Any], view: View) -> str:
 def expand_text(language: str, text: str, view: View) -> str:
     """Expand the text of a target or of a variable."""
     text = _variables(text, view, in_regex=language == "influxql")
-    text = {"influxql": _influxql, "mysql": _mysql, "sqlite": _sqlite}[language](text, view)
+    dialects = {"influxql": _influxql, "mysql": _mysql, "sqlite": _plain, "flux": _flux}
+    text = dialects[language](text, view)
     if re.search(r"\$[\w{]", text):
         raise ValueError(f"not expanded: {text}")
     return text
@@ -110,9 +112,22 @@ def _mysql(text: str, view: View) -> str:
     return re.sub(r"\$__([_a-zA-Z0-9]+)\(([^)]*)\)", macro, text)
 
 
-def _sqlite(text: str, view: View) -> str:  # noqa: ARG001 - as the others
-    """The plugin has macros of its own; the dashboards use none of them."""  # noqa: D401
+def _plain(text: str, view: View) -> str:  # noqa: ARG001 - as the others
+    """Leave it: the dashboards use none of the SQLite plugin's macros."""
     return text
+
+
+def _flux(text: str, view: View) -> str:
+    """Set `v` behind the imports; pkg/tsdb/influxdb/flux/macros.go writes its values in."""
+    imports = re.match(r'(?:import "[^"]+"\n+)*', text)
+    head = imports[0] if imports else ""
+    times = f"timeRangeStart: {_rfc3339(view.from_ms)}, timeRangeStop: {_rfc3339(view.end_ms)}"
+    bucket = f'windowPeriod: {view.interval_s}s, defaultBucket: "heliobus"'
+    return f"{head}option v = {{{times}, {bucket}}}\n{text[len(head) :]}"
+
+
+def _rfc3339(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def is_sound(value: object) -> bool:

@@ -90,7 +90,7 @@ def _made() -> Iterator[Sample]:
         yield _sample("bank", "battery", at_ms, _battery(sun, at_ms))
         for number in range(1, CHARGERS + 1):
             yield _sample(f"tristar_{number}", "charger", at_ms, _charger(number, sun, at_ms))
-        for role, share in (("grid", -0.4), ("load", 0.5), ("heat_pump", 0.2), ("pv", -1.0)):
+        for role, share in (("grid", -0.4), ("load", 0.5), ("boiler", 0.2), ("pv", -1.0)):
             yield _sample(f"meter_{role}", "meter", at_ms, _meter(share, sun, hours))
         yield _sample("house", "site", at_ms, _site(sun, at_ms, hours))
         yield _sample("roof", "inverter", at_ms, _micro_inverter(sun, at_ms, hours))
@@ -178,7 +178,7 @@ def _meter(share: float, sun: float, hours: float) -> dict[str, Value]:
         "power_factor": 0.97,
         # Replaced after 30 hours: the new one begins at 0.
         "import_kwh": round((hours if hours < 30 else hours - 30) * 0.5, 3),
-        "export_kwh": round(50.0 + hours * 0.25, 3),
+        "export_kwh": round(50.0 + hours * 0.25, 3) if share < 0 else 0.0,
         "alarms": [],
         **phases,
     }

@@ -4,8 +4,10 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ from scripts.dashboards.__main__ import FOLDER
 from scripts.dashboards.pages import PAGES
 from sinks.influx.layout import HeliobusLayout
 from tests.databases import sink
-from tests.grafana_expander import View, expand, expand_text, is_sound, seconds
+from tests.grafana_expander import ZONE, View, expand, expand_text, is_sound, seconds
 from tests.grafana_house import END_MS, samples
 from tests.influx_servers import InfluxDB1
 from tests.servers import MariaDB
@@ -24,8 +26,6 @@ from tests.servers import MariaDB
 Rows = Sequence[Mapping[str, Any]]
 LANGUAGES = ("influxql", "mysql", "sqlite")
 BATCH = 1000
-# What may be empty, and why.
-EMPTY: Mapping[str, str] = {}
 
 
 @dataclass
@@ -144,6 +144,18 @@ def test_a_day_of_energy_is_the_same_in_every_language(server: Server) -> None:
     assert by_meter["2026-11-20"] == pytest.approx(12.0)
 
 
+@pytest.mark.parametrize("name", [page.name for page in PAGES])
+def test_a_column_of_sqlite_that_has_fractions_begins_with_one(sqlite: Server, name: str) -> None:
+    # The plugin takes the type of a column from its first value, and would cut the others off.
+    page = sqlite.page(name)
+    for panel in page["panels"]:
+        for target in panel.get("targets", ()):
+            rows = sqlite.ask(expand("sqlite", target, sqlite.view(page, panel)))
+            for column in rows[0]:
+                kinds = [type(row[column]) for row in rows if row[column] is not None]
+                assert float not in kinds or kinds[0] is float, (panel["title"], column)
+
+
 @pytest.mark.database
 def test_a_device_whose_clock_is_an_hour_late_has_the_right_day(server: Server) -> None:
     # Its counter falls to 0 at midnight UTC, which is 01:00 in Berlin.
@@ -190,14 +202,11 @@ def _shown(row: Mapping[str, Any]) -> Iterator[Any]:
 
 def _by_day(rows: Rows, device: str) -> dict[str, float]:
     """Give the values of a device by the local day of Berlin; times are s or ms since 1970."""
-    from datetime import datetime
-    from zoneinfo import ZoneInfo
-
     found = {}
     for row in rows:
         if device not in str(row.get("device") or row.get("metric")):
             continue
         at_s = row["time"] / 1000 if row["time"] > 10**11 else row["time"]
-        day = datetime.fromtimestamp(float(at_s), ZoneInfo("Europe/Berlin")).date()
+        day = datetime.fromtimestamp(float(at_s), ZoneInfo(ZONE)).date()
         found[day.isoformat()] = float(row["value"])
     return found

@@ -1,7 +1,8 @@
 """SQL: the tables of sinks/sql, by Grafana's own MySQL data source and by a plugin for SQLite.
 
-Times are stored in UTC. `${__to:date:Z}` is the offset of the browser's time zone such as +02:00,
-for days that begin at midnight where the person sits.
+The plugin for SQLite takes the type of a column from its first row: a column of numbers must not
+begin with a whole one. Times are stored in UTC. `${__to:date:Z}` is the offset of the browser's
+time zone such as +02:00, for days that begin at midnight where the person sits.
 """
 
 # ruff: noqa: S608 - it writes queries for people to run, from names of the contract
@@ -59,7 +60,7 @@ SELECT {{late_day}} AS time, {{metric}} AS {{name}}, MAX({{column}}) AS value
 {_THERE}
 GROUP BY 1, 2 ORDER BY 1""",
     Shape.DAYS_COUNTED: f"""\
-SELECT {{day}} AS time, name AS {{name}}, SUM(CASE WHEN step > 0 THEN step ELSE 0 END) AS value
+SELECT {{day}} AS time, name AS {{name}}, SUM(CASE WHEN step > 0 THEN step ELSE 0.0 END) AS value
 FROM (
 SELECT quarter, name, value - LAG(value) OVER (PARTITION BY name ORDER BY quarter) AS step FROM (
 SELECT {{quarter}} AS quarter, {{metric}} AS name, MAX({{column}}) AS value
