@@ -10,6 +10,8 @@ A component is a folder with `__init__.py` and `config.json`:
 The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, response)`, which
 gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
 it plays several models, `variant`.
+A sink may export `prepare(settings, folder=, admin=)`, which makes what it needs at its server
+and gives a line for each thing that it did.
 An entry point of the group heliobus.bridges or heliobus.sinks names the class itself; its
 config.json lies beside its module. Listing imports no component.
 """
@@ -91,6 +93,12 @@ def decoder(name: str) -> Any:
     """Import the function `decode_line` of a bridge. Raise ConfigError."""
     found = _known(Kind.BRIDGE, name)
     return _import(found, found.module, "decode_line")
+
+
+def preparer(name: str) -> Any:
+    """Import the function `prepare` of a sink. Raise ConfigError."""
+    found = _known(Kind.SINK, name)
+    return _import(found, found.module, "prepare")
 
 
 def _class(kind: Kind, name: str) -> type[Any]:

@@ -315,6 +315,9 @@ class Handler(BaseHTTPRequestHandler):
     def list_orgs(self, standin: Standin) -> None:
         if self._is_admin():
             name = self.query_of.get("org")
+            if name not in (None, *standin.orgs):
+                self.refuse(404, "not found", f'organization name "{name}" not found')
+                return
             listed = [{"id": i, "name": n} for n, i in standin.orgs.items() if name in (None, n)]
             self.answer(200, {"orgs": listed})
 

@@ -25,7 +25,7 @@ LAYERS = (
     "bridge sink archive history poller outbox",
     "component bridging intake sinking",
     "process supervisor own_broker tally board",
-    "catalogue check config_docs decode demo docs simulate up watch",
+    "catalogue check config_docs decode demo docs prepare simulate up watch",
     "cli",
     "__main__",
 )

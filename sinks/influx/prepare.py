@@ -18,6 +18,7 @@ from sinks.influx.victoria import ask_report
 
 _OK = 200
 _MADE = 201
+_REFUSED = 400
 _NOT_FOUND = 404
 _FORBIDDEN = frozenset({401, 403})
 _FOREVER = 0  # InfluxDB's word for "never expires"
@@ -51,12 +52,12 @@ def prepare(settings: SinkSettings, *, folder: Path, admin: str) -> Sequence[str
 
 def _organization(server: Server, where: Target) -> str:
     """Find the id of the organization; a server without such names is another one."""
+    answer = server.ask("GET", "/api/v2/orgs", fields={"org": where.org})
+    if answer.status >= _REFUSED and not answer.text.lstrip().startswith("{"):
+        raise ConfigError(_not_influxdb_2(server))
     if not where.org:
         raise ConfigError(f"{server}: add org, the organization that you named when you set it up")
-    answer = server.ask("GET", "/api/v2/orgs", fields={"org": where.org})
-    if answer.status == _NOT_FOUND and not answer.text.lstrip().startswith("{"):
-        raise ConfigError(_not_influxdb_2(server))
-    found = _listed(server, answer, "orgs")
+    found = _found(server, answer, "orgs")
     if not found:
         raise ConfigError(f"{server}: has no organization {where.org!r}; check org")
     return str(found[0]["id"])
@@ -73,9 +74,7 @@ def _not_influxdb_2(server: Server) -> str:
 
 def _bucket(server: Server, where: Target, org_id: str) -> tuple[str, list[str]]:
     answer = server.ask("GET", "/api/v2/buckets", fields={"orgID": org_id, "name": where.bucket})
-    # Where nothing has that name, it lists nothing, or answers 404.
-    found = [] if answer.status == _NOT_FOUND else _listed(server, answer, "buckets")
-    for bucket in found:
+    for bucket in _found(server, answer, "buckets"):
         if bucket["name"] == where.bucket:
             return str(bucket["id"]), [f"the bucket {where.bucket} was there{_forgets(bucket)}"]
     rules = [{"type": "expire", "everySeconds": _FOREVER}]
@@ -141,7 +140,10 @@ class _Tokens:
             server.close()
 
 
-def _listed(server: Server, answer: Answer, name: str) -> Sequence[Mapping[str, Any]]:
+def _found(server: Server, answer: Answer, name: str) -> Sequence[Mapping[str, Any]]:
+    """Read a list. Where nothing has the name, it is empty or the answer is 404."""
+    if answer.status == _NOT_FOUND:
+        return ()
     listed: Sequence[Mapping[str, Any]] = _body(server, answer, _OK).get(name) or ()
     return listed
 

@@ -33,7 +33,7 @@ def target(settings: SinkSettings) -> Target:
         raise ConfigError(f"{place}: expected an address like http://127.0.0.1:8086")
     if "@" in parts.netloc:
         raise ConfigError(f"{place}: a password must not stand in the address; use token_file")
-    return Target(url, options.get("org", ""), options["bucket"], options["timeout"])
+    return Target(url, options.get("org") or "", options["bucket"], options["timeout"])
 
 
 def read_token(path: Path, name: str) -> str:

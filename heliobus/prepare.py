@@ -1,0 +1,27 @@
+"""What a sink needs at its server, made once with the administrator's secret.
+
+Running components never see that secret: it is read here from a file of its own.
+"""
+
+from pathlib import Path
+from typing import TextIO
+
+from heliobus import components
+from heliobus.credentials import read_secret
+from heliobus.errors import ConfigError
+from heliobus.settings import Settings
+
+
+def run(settings: Settings, name: str, admin_file: Path, out: TextIO) -> int:
+    """Prepare the server of the sink `name`, and say what was done. Raise ConfigError, SinkError.
+
+    To be called again whenever something is missing: what is there is left as it is.
+    """
+    sink = settings.sinks.get(name)
+    if sink is None:
+        known = ", ".join(settings.sinks) or "none"
+        raise ConfigError(f"no sink is called {name!r}; the configuration has: {known}")
+    prepare, admin = components.preparer(sink.type), read_secret(admin_file)
+    done = prepare(sink, folder=settings.folder, admin=admin)
+    out.writelines(f"{line}\n" for line in done)
+    return 0
