@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from heliobus import contract
-from heliobus.sample import RESERVED
+from heliobus.sample import RESERVED, parse_sample
 from heliobus.topics import Topics
+from sinks.influx.layout import HeliobusLayout
 from tests.helpers import ROOT
+from tests.influx_standin import read_line
 
 TEXT = (ROOT / "telegraf" / "telegraf.conf").read_text(encoding="utf-8")
 README = (ROOT / "telegraf" / "README.md").read_text(encoding="utf-8")
@@ -149,7 +151,7 @@ def script() -> dict[str, Any]:
         return SimpleNamespace(unix_nano=round(moment.timestamp() * 1000) * 1_000_000)
 
     def encode(value: Any) -> str:
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
     given: dict[str, Any] = {
         "load": lambda *_: None,
@@ -208,7 +210,30 @@ def test_an_event_becomes_a_point_of_events() -> None:
 def test_an_unknown_kind_is_stored_as_sensor() -> None:
     point = points({"time": "2026-11-21T10:15:30Z", "kind": "heatpump", "power_w": 5})
     assert point is not None
-    assert point.name == "sensor"
+    assert (point.name, point.fields) == ("sensor", {"kind": "heatpump", "power_w": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("state", {}),
+        ("state", {"simulated": True, "charge_state": "a word of the next version"}),
+        ("state", {"kind": "heatpump", "alarms": ["überlast", "fan"]}),
+        ("state_meter", {}),
+        ("event", {}),
+    ],
+)
+def test_it_writes_what_the_sink_influx_writes(name: str, changes: dict[str, Any]) -> None:
+    example = json.loads((ROOT / "schemas" / "examples" / f"{name}.json").read_text())
+    body = {**example["payload"], **changes}
+    source = tags_of(OURS, example["topic"])
+    sample = parse_sample(source["site"], source["device"], body)
+    ((line,),) = (entry.lines for entry in HeliobusLayout(contract.load()).entries([sample]))
+    measurement, tags, fields, time_ms = read_line(line.decode())
+    point = points(body)
+    assert point is not None
+    assert (point.name, source) == (measurement, tags)
+    assert (point.fields, point.time) == (fields, time_ms * 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +253,7 @@ def test_the_script_knows_the_kinds_and_words_of_the_contract() -> None:
     words = {n: member["enum"] for n, member in schema["properties"].items() if "enum" in member}
     assert rules["WORDS"] == words
     assert set(rules["KINDS"]) == set(contract.load().kinds)
-    assert set(rules["ENVELOPE"]) == RESERVED
+    assert set(rules["ENVELOPE"]) == RESERVED - {"quality", "simulated"}
 
 
 # ------------------------------------------------------------------ OpenDTU
