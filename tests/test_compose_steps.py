@@ -285,6 +285,45 @@ def test_influxdb_s_step_with_a_wrong_token_says_so_and_fails(etc: Path) -> None
     assert os.listdir(etc / "telegraf") == []
 
 
+# ------------------------------------------------------------------ the demo as a whole
+
+
+@pytest.mark.broker
+def test_the_demo_comes_from_the_simulated_inverter_to_influxdb(etc: Path, tmp_path: Path) -> None:
+    """Run what the containers run, in their order, with nothing but the addresses changed."""
+    with (
+        serve_tcp(simulator("voltronic")(), host="127.0.0.1", port=0) as inverter,
+        Standin(orgs={"heliobus": "0a1b"}) as influxdb,
+    ):
+        assert influx_init(etc, influxdb)[0] == 0
+        assert run("sh", str(COMPOSE / "broker-init"), cwd=etc)[0] == 0
+        conf = (etc / "broker" / "mosquitto.conf").read_text().splitlines()
+        broker, port = mosquitto(
+            tmp_path, *[line for line in conf if not re.match("listener|persistence_", line)]
+        )
+        text = (etc / "heliobus.yaml").read_text()
+        for there, here in (
+            ("mqtt://mosquitto", f"mqtt://127.0.0.1:{port}"),
+            ("socket://sim:8899", inverter.url.replace("tcp://", "socket://")),
+            ("/var/lib/heliobus", str(tmp_path / "data")),
+        ):
+            assert there in text
+            text = text.replace(there, here)
+        (etc / "heliobus.yaml").write_text(f"{text}\nclock: trust\n")
+        try:
+            with Program(etc, "up") as heliobus:
+                tags = (("device", "inverter"), ("site", "demo"))
+                wait_until(
+                    lambda: [p for p in influxdb.points if p[:3] == ("heliobus", "inverter", tags)],
+                    "a value of the inverter in InfluxDB",
+                    30,
+                )
+                assert heliobus.stop() == 0
+        finally:
+            broker.kill()
+            broker.wait()
+
+
 # ------------------------------------------------------------------ Telegraf's start
 
 
