@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from heliobus import config
 from heliobus.contract import load
 from scripts.dashboards.__main__ import FOLDER, files, main, stale
 from scripts.dashboards.meaning import UNITS
@@ -212,3 +213,25 @@ def test_each_variant_is_provisioned_from_its_folder() -> None:
     assert set(found) == {f"heliobus-{variant}" for variant in VARIANTS}
     for name, path in found.items():
         assert path.endswith(f"/dashboards/{name.removeprefix('heliobus-')}")
+
+
+# ---------------------------------------------------------------- examples
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/home.json")), ids=str)
+def test_the_first_page_of_an_example_leads_to_dashboards_that_exist(path: Path) -> None:
+    (panel,) = json.loads(path.read_text())["panels"]
+    named = re.findall(r"\(/d/([\w-]+)(?:\?kiosk)?\)", panel["options"]["content"])
+    assert named
+    assert set(named) <= {one["uid"] for one in DASHBOARDS.values()}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/heliobus.yaml")), ids=str)
+def test_the_configuration_of_an_example_is_valid(path: Path) -> None:
+    assert config.read(path).warnings in ([], ())
+
+
+def test_every_example_has_its_page() -> None:
+    for folder in ROOT.glob("examples/*/"):
+        assert (folder / "README.md").is_file()
+        assert (folder / "home.json").is_file()

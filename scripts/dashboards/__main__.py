@@ -1,7 +1,7 @@
-"""Write the dashboards into grafana/dashboards.
+"""Write the dashboards into grafana/dashboards, and the first pages of the examples.
 
 python -m scripts.dashboards            writes them
-python -m scripts.dashboards --check    exits 1 when those in grafana/ are not the newest
+python -m scripts.dashboards --check    exits 1 when those in the repository are not the newest
 """
 
 import sys
@@ -11,6 +11,7 @@ from pathlib import Path
 from heliobus.contract import Contract, load
 from heliobus.errors import ConfigError
 from scripts.dashboards.flux import Flux
+from scripts.dashboards.homes import HOMES, render_home
 from scripts.dashboards.influxql import InfluxQL
 from scripts.dashboards.language import Language
 from scripts.dashboards.meaning import Meaning
@@ -18,7 +19,9 @@ from scripts.dashboards.pages import PAGES
 from scripts.dashboards.render import render
 from scripts.dashboards.sql import MySql, Sqlite
 
-FOLDER = Path(__file__).resolve().parents[2] / "grafana" / "dashboards"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "grafana" / "dashboards"
+_PLACES = ("grafana/dashboards/*/*.json", "examples/*/home.json")
 
 
 def languages(contract: Contract) -> Sequence[Language]:
@@ -30,19 +33,24 @@ def languages(contract: Contract) -> Sequence[Language]:
 
 
 def files() -> Mapping[str, str]:
-    """Give every file below `FOLDER`: its name and its text."""
+    """Give every file: its place in the repository and its text."""
     contract = load()
     meaning = Meaning(contract)
-    return {
-        f"{language.name}/{page.name}.json": render(page, language, meaning)
+    dashboards = {
+        f"grafana/dashboards/{language.name}/{page.name}.json": render(page, language, meaning)
         for language in languages(contract)
         for page in PAGES
     }
+    pages = {page.name: page for page in PAGES}
+    homes = {
+        f"examples/{name}/home.json": render_home(name, home, pages) for name, home in HOMES.items()
+    }
+    return dashboards | homes
 
 
 def stale(wanted: Mapping[str, str]) -> Iterator[str]:
     """Name the files that are missing, not the newest, or too many."""
-    there = {str(path.relative_to(FOLDER)): path for path in FOLDER.glob("*/*.json")}
+    there = {str(path.relative_to(ROOT)): path for place in _PLACES for path in ROOT.glob(place)}
     yield from sorted(there.keys() - wanted.keys())
     for name, text in wanted.items():
         if name not in there or there[name].read_text(encoding="utf-8") != text:
@@ -55,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"dashboards: found {' '.join(arguments)}, expected nothing or --check")
     wanted, status = files(), 0
     for name in stale(wanted):
-        path = FOLDER / name
+        path = ROOT / name
         if arguments:
             sys.stderr.write(f"{path}: not the newest; run make dashboards\n")
             status = 1
