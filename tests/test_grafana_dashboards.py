@@ -173,6 +173,24 @@ def test_influxql_has_no_slash_behind_what_grafana_would_escape() -> None:
                         assert variable not in target["query"] or "/" not in behind
 
 
+def test_members_of_a_family_keep_the_name_that_is_shortened() -> None:
+    for panel in DASHBOARDS["influxql/battery"]["panels"]:
+        steps = {step["id"]: step["options"] for step in panel.get("transformations", ())}
+        if "renameByRegex" in steps:
+            (target,) = panel["targets"]
+            assert target["alias"] == "$col"
+            pattern = steps["renameByRegex"]["regex"]
+            shown = [re.sub(pattern, r"\1", name) for name in MEMBERS if re.match(pattern, name)]
+            assert shown == ["1", "16"], panel["title"]
+
+
+MEMBERS = tuple(
+    name.format(number)
+    for name in ("mean_cell_{}_v", "last_cell_{}_balancing", "mean_temperature_{}_c")
+    for number in ("01", "16")
+)
+
+
 # ---------------------------------------------------------------- provisioning
 
 

@@ -56,11 +56,13 @@ class InfluxQL:
 
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:
         """Give the target: raw text, as a time series or a table."""
+        family = query.shape in (Shape.FAMILY, Shape.FAMILY_LATEST)
+        alias = "$col" if family else legend.replace(DEVICE, "$tag_device")
         return {
             "query": self.text(query),
             "rawQuery": True,
             "resultFormat": "table" if table else "time_series",
-            "alias": "" if table else legend.replace(DEVICE, "$tag_device"),
+            "alias": "" if table else alias,
         }
 
     def display_name(self, query: Query, legend: str) -> str:  # noqa: ARG002 - a Language

@@ -174,8 +174,15 @@ class Looks:
             "thresholds": _thresholds(steps),
             "mappings": self._meaning.mappings(field) if field and mapped else [],
             "custom": dict(_CUSTOM.get(panel.look, {})),
+            **self._name_of_words(panel),
             **{name: value for name, value in scale.items() if value is not None},
         }
+
+    def _name_of_words(self, panel: Panel) -> dict[str, str]:
+        """Name lines of words for all fields: parted tables have lost the letter of their query."""
+        first = panel.queries[0]
+        name = self._language.display_name(first, self._legend(panel, first))
+        return {"displayName": name} if name and first.shape is Shape.WORDS else {}
 
     def _color_mode(self, panel: Panel, steps: Steps) -> str:
         by_threshold = panel.look in _BY_THRESHOLD and steps != PLAIN
@@ -192,7 +199,8 @@ class Looks:
         for ref, query in _lettered(panel.queries):
             field = self._meaning.field(page.kinds(query)[0], query.field)
             changes: dict[str, Any] = {}
-            if name := self._language.display_name(query, self._legend(panel, query)):
+            name = self._language.display_name(query, self._legend(panel, query))
+            if name and query.shape is not Shape.WORDS:
                 changes["displayName"] = name
             if query.color:
                 changes["color"] = {"mode": "fixed", "fixedColor": query.color}
@@ -223,7 +231,6 @@ class Looks:
                 "byName", "severity", {"mappings": self._meaning.mappings(severity), **cell}
             )
             return
-        yield _override("byRegexp", "/^(_?time|Time)$/", {"custom.hidden": True})
         for name in query.fields:
             yield _override("byName", name, self._column(query.kind, name))
 
@@ -251,6 +258,8 @@ class Looks:
     def _transformations(self, panel: Panel) -> list[dict[str, Any]]:
         if panel.look in _SPANS:
             return _by_span(self._language.time, _SPANS[panel.look])
+        if panel.queries[0].shape is Shape.TABLE:
+            return [{"id": "organize", "options": {"excludeByName": {self._language.time: True}}}]
         if panel.becomes is not None:
             family = panel.becomes[0]
             return [
