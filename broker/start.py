@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from broker import listeners
+from broker import configuration, listeners
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerStart
 
@@ -37,6 +38,7 @@ class RunningBroker:
 
     name: str
     port: int
+    tls: bool
     log: Path
     _process: subprocess.Popen[bytes] = field(repr=False)
 
@@ -50,6 +52,10 @@ class RunningBroker:
         """Say whether it still lives."""
         return self._process.poll() is None
 
+    def reload(self) -> None:
+        """Have mosquitto read users and rights again."""
+        self._process.send_signal(signal.SIGHUP)
+
     def stop(self) -> None:
         """End it, by force after two seconds. Safe to call twice."""
         self._process.terminate()
@@ -60,10 +66,14 @@ class RunningBroker:
             self._process.wait()
 
 
-def start_broker(kind: BrokerStart, port: int, folder: Path) -> RunningBroker:
-    """Start a broker on loopback with its files in `folder`, and wait until it accepts.
+def start_broker(
+    kind: BrokerStart, port: int, folder: Path, *, locks: Path | None = None, tls: bool = False
+) -> RunningBroker:
+    """Start a broker with its files in `folder`, and wait until it accepts.
 
-    Call it from a thread that lives as long as the broker should. Raise ConfigError.
+    `locks`: the folder that `heliobus broker init` has made. Without it everyone on this computer
+    may do everything, and nobody else can reach it. Call it from a thread that lives as long as
+    the broker should. Raise ConfigError.
     """
     name, prepare = _choose(kind)
     if listeners.taken(HOST, port):
@@ -72,14 +82,19 @@ def start_broker(kind: BrokerStart, port: int, folder: Path) -> RunningBroker:
             " stop it, use it (broker.start: no), or choose another port in broker.url"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    command = prepare(port, folder)
+    command = prepare(port, folder, locks)
     log = folder / f"{name}.log"
     try:
-        return _launch(name, port, command, log)
+        return _launch(name, command, log, (port, tls))
     except ConfigError:
         if not _set_damaged_file_aside(folder, log):
             raise
-        return _launch(name, port, command, log)
+        return _launch(name, command, log, (port, tls))
+
+
+def chosen(kind: BrokerStart) -> str:
+    """Name the broker that would be started: mosquitto or embedded. Raise ConfigError."""
+    return _choose(kind)[0]
 
 
 def find_mosquitto() -> str | None:
@@ -87,7 +102,7 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto", path=_PATH)
 
 
-def _choose(kind: BrokerStart) -> tuple[str, Callable[[int, Path], list[str]]]:
+def _choose(kind: BrokerStart) -> tuple[str, Callable[[int, Path, Path | None], list[str]]]:
     """Give the name of a broker that is installed, and the maker of its command."""
     has = {
         BrokerStart.MOSQUITTO: find_mosquitto() is not None,
@@ -104,37 +119,24 @@ def _choose(kind: BrokerStart) -> tuple[str, Callable[[int, Path], list[str]]]:
     )
 
 
-def _mosquitto_command(port: int, folder: Path) -> list[str]:
+def _mosquitto_command(port: int, folder: Path, locks: Path | None) -> list[str]:
+    text = configuration.open_to_all(port)
+    if locks is not None:
+        try:
+            text = (locks / "mosquitto.conf").read_text()
+        except OSError as error:
+            raise ConfigError(f"broker: {locks}/mosquitto.conf: {error.strerror}") from error
+        if port not in configuration.ports(text):
+            raise ConfigError(
+                f"broker: {locks}/mosquitto.conf does not listen on port {port} as broker.url says;"
+                " run 'heliobus broker init' with --listen, or change broker.url"
+            )
     file = folder / "mosquitto.conf"
-    file.write_text(mosquitto_configuration(port, folder))
+    file.write_text(configuration.started_by_us(text, folder))
     return [find_mosquitto() or "mosquitto", "-c", str(file)]
 
 
-def mosquitto_configuration(port: int, folder: Path) -> str:
-    """Adapt our shipped configuration to a port, a folder and this machine's addresses."""
-    shipped = (_HERE / "mosquitto" / "mosquitto.conf").read_text()
-    lines = [line.replace("listener 1883", f"listener {port}") for line in shipped.splitlines()]
-    if not _has_ipv6():
-        lines = [line for line in lines if not line.startswith(f"listener {port} ::1")]
-    lines += ["", "# Added for this start.", f"persistence_location {folder.resolve()}/"]
-    lines += ["log_dest stderr"]
-    if os.geteuid() == 0:
-        # Else it becomes user mosquitto: it could not write to the folder, and the change of
-        # user would slip the leash (prctl(2), PR_SET_PDEATHSIG).
-        lines += ["user root"]
-    return "\n".join(lines) + "\n"
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-def _embedded_command(port: int, _folder: Path) -> list[str]:
+def _embedded_command(port: int, _folder: Path, _locks: Path | None) -> list[str]:
     # By its path and with -P: a folder named `broker` where the user stands is not ours.
     return [sys.executable, "-P", str(_HERE / "embedded.py"), "--port", str(port)]
 
@@ -145,7 +147,7 @@ _BROKERS: Final = {  # in order of preference
 }
 
 
-def _launch(name: str, port: int, command: list[str], log: Path) -> RunningBroker:
+def _launch(name: str, command: list[str], log: Path, address: tuple[int, bool]) -> RunningBroker:
     leash = [sys.executable, "-I", "-S", str(_HERE / "leash.py"), str(os.getpid())]
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -155,7 +157,7 @@ def _launch(name: str, port: int, command: list[str], log: Path) -> RunningBroke
             stderr=output,
             start_new_session=True,  # Ctrl-C is ours to handle: the broker stops last
         )
-    broker = RunningBroker(name, port, log, process)
+    broker = RunningBroker(name, *address, log, process)
     _wait_until_it_accepts(broker)
     return broker
 
@@ -184,7 +186,7 @@ def _wait_until_it_accepts(broker: RunningBroker) -> None:
     while time.monotonic() < deadline:
         if not broker.running:
             raise ConfigError(f"broker: {broker.name} ended at once: {_last_line(broker.log)}")
-        if accepts(broker.port):
+        if accepts(broker.port, tls=broker.tls):
             return
         time.sleep(0.02)
     broker.stop()
@@ -194,10 +196,12 @@ def _wait_until_it_accepts(broker: RunningBroker) -> None:
     )
 
 
-def accepts(port: int) -> bool:
-    """Say whether a broker answers an MQTT CONNECT, whatever it answers."""
+def accepts(port: int, *, tls: bool = False) -> bool:
+    """Say whether a broker answers an MQTT CONNECT, whatever it answers; with TLS, listens."""
     try:
         with socket.create_connection((HOST, port), timeout=1.0) as connection:
+            if tls:
+                return True
             connection.sendall(_CONNECT)
             answer = connection.recv(4)
             connection.sendall(_DISCONNECT)

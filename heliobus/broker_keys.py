@@ -31,8 +31,14 @@ class _Address:
     user: str | None = None
 
 
-def formats(folder: Path, warnings: list[str]) -> Mapping[str, Format]:
-    """Give the formats of the keys; relative paths start at `folder`."""
+def formats(folder: Path, warnings: list[str], *, look: bool) -> Mapping[str, Format]:
+    """Give the formats of the keys; relative paths start at `folder`.
+
+    `look` False: files are not looked into, and may be missing.
+    """
+    if not look:
+        names = ("folder", "password_file", "certificate", "key")
+        return {"broker_url": _address, **dict.fromkeys(names, lambda text: folder / text)}
     return {
         "broker_url": _address,
         "folder": lambda text: folder / text,

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -24,9 +24,12 @@ class _Options:
 
     config: Path
 
-    def settings(self) -> "Settings":
+    def settings(self, *, broker_files: bool = True) -> "Settings":
+        """Load it; without `broker_files` those may be missing, as they are about to be made."""
         from heliobus import config
 
+        if not broker_files:
+            return config.read(self.config, broker_files=False).settings
         return config.load(self.config)
 
 
@@ -195,6 +198,26 @@ def sim(protocol: str, *, pty: bool, tcp: str | None, link: Path | None, **how: 
 
 
 @cli.command()
+@click.argument("name")
+@click.option(
+    "--admin-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="A file with the administrator's secret: a token, or the address with a password.",
+)
+@click.pass_obj
+def prepare(options: _Options, name: str, admin_file: Path) -> int:
+    """Make what the sink NAME needs at its server.
+
+    What is there and works is left as it is. The administrator's secret is used for this only;
+    delete its file afterwards.
+    """
+    from heliobus import prepare as work
+
+    return work.run(options.settings(), name, admin_file, sys.stdout)
+
+
+@cli.command()
 @click.argument("name", default="")
 def schema(name: str) -> int:
     """Print the JSON Schema NAME, or the names of all."""
@@ -222,6 +245,97 @@ def history(options: _Options, device: str, field: str, since: str, *, csv: bool
     return work.history_command(
         options.settings(), device, field, since_s=since_s, csv=csv, out=sys.stdout
     )
+
+
+_FOLDER = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where its files are; else broker.folder of the configuration.",
+)
+
+
+@cli.group()
+def broker() -> None:
+    """Set up the broker: users, passwords, rights, certificates."""
+
+
+@broker.command("init")
+@_FOLDER
+@click.option("--listen", metavar="ADDRESS[:PORT]", help="Listen for others, too; * is everywhere.")
+@click.option("--tls/--no-tls", default=None, help="With certificates of a CA of our own.")
+@click.option("--plain/--no-plain", default=None, help="Listen for others without TLS.")
+@click.option("--host", "hosts", multiple=True, help="A name or address of this computer, for TLS.")
+@click.option(
+    "--client-certificates/--no-client-certificates",
+    default=None,
+    help="With TLS, take certificates instead of passwords.",
+)
+@click.option("--data", metavar="DIR", help="Where mosquitto keeps what is retained.")
+@click.option("--owner", metavar="USER", help="Who runs mosquitto; as root: its service's user.")
+@click.option("--user", help="Who runs heliobus; as root: whose the data folder is.")
+@click.pass_obj
+def broker_init(
+    options: _Options,
+    /,
+    folder: Path | None,
+    hosts: tuple[str, ...],
+    **wish: Any,
+) -> int:
+    """Make or renew its files; what is there and good is kept.
+
+    What is not said here stays as it was the last time.
+    """
+    from broker import commands as work
+    from broker.accounts import Wish
+
+    settings = options.settings(broker_files=False)
+    return work.init(settings, folder, Wish(hosts=hosts or None, **wish), sys.stdout)
+
+
+@broker.command("add-user")
+@click.argument("name")
+@_FOLDER
+@click.option("--role", type=click.Choice(["device", "reader", "operator"]), required=True)
+@click.option("--topic", "topics", multiple=True, help="What its own topics begin with.")
+@click.pass_obj
+def broker_add_user(
+    options: _Options, name: str, *, folder: Path | None, role: str, topics: tuple[str, ...]
+) -> int:
+    """Make the user NAME, or change it.
+
+    A device reads and writes its own topics and nothing else. A reader reads everything of
+    heliobus, and the topics it is given. An operator is a reader that also gives commands, under
+    its own name, and writes the topics it is given.
+    """
+    from broker import commands as work
+    from broker.roles import Role
+
+    settings = options.settings(broker_files=False)
+    return work.add_user(settings, folder, name, role=Role(role), topics=topics, out=sys.stdout)
+
+
+@broker.command("remove-user")
+@click.argument("name")
+@_FOLDER
+@click.pass_obj
+def broker_remove_user(options: _Options, name: str, folder: Path | None) -> int:
+    """Remove the user NAME that was added."""
+    from broker import commands as work
+
+    return work.remove_user(options.settings(broker_files=False), folder, name, sys.stdout)
+
+
+@broker.command("check")
+@_FOLDER
+@click.pass_obj
+def broker_check(options: _Options, folder: Path | None) -> int:
+    """Prove who can do what, as each user, on the broker that runs.
+
+    It disturbs nobody: its messages are empty, not retained, and on topics of its own.
+    """
+    from broker import commands as work
+
+    return work.check(options.settings(), folder, sys.stdout)
 
 
 def _check_names(names: Iterable[str], settings: "Settings") -> None:

@@ -51,8 +51,13 @@ def load(path: Path | str) -> Settings:
     return loaded.settings
 
 
-def read(path: Path | str, environ: Mapping[str, str] | None = None) -> Loaded:
-    """Read and check a configuration. Raise ConfigError with one line per fault."""
+def read(
+    path: Path | str, environ: Mapping[str, str] | None = None, *, broker_files: bool = True
+) -> Loaded:
+    """Read and check a configuration. Raise ConfigError with one line per fault.
+
+    `broker_files` False: the broker's passwords and certificates are about to be made.
+    """
     path = Path(path)
     try:
         text = read_text(path)
@@ -63,7 +68,7 @@ def read(path: Path | str, environ: Mapping[str, str] | None = None) -> Loaded:
     node = compose(text, str(path))
     if node is None:
         raise ConfigError(f"{path}:1: the file is empty; begin with 'site: farm'")
-    return _Loader(path, environ).load(node)
+    return _Loader(path, environ, broker_files=broker_files).load(node)
 
 
 def file_schema() -> Schema:
@@ -118,13 +123,15 @@ def _link(text: str) -> str:
 class _Loader:
     """One reading of one file."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, path: Path, environ: Mapping[str, str] | None, *, broker_files: bool
+    ) -> None:
         self._folder = path.absolute().parent
         self._warnings: list[str] = []
         self._known: dict[tuple[components.Kind, str], components.Component | None] = {}
         formats = {
             **FORMATS,
-            **broker_keys.formats(self._folder, self._warnings),
+            **broker_keys.formats(self._folder, self._warnings, look=broker_files),
             "backfill": _backfill,
             "link": _link,
             "secret_file": self._secret,

@@ -1,22 +1,33 @@
 """The broker that a process starts and keeps running."""
 
 import logging
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from broker.start import RunningBroker, accepts, start_broker
+from broker.start import RunningBroker, accepts, chosen, start_broker
 from heliobus.errors import ConfigError
-from heliobus.settings import BrokerSettings, BrokerStart
+from heliobus.settings import BrokerSettings, BrokerStart, Settings
 
 log = logging.getLogger(__name__)
 
 
 class OwnBroker:
-    """The broker that this process starts and keeps running; nothing where it is another's."""
+    """The broker that this process starts and keeps running; nothing where it is another's.
 
-    def __init__(self, settings: BrokerSettings, folder: Path) -> None:
+    Given an installation, mosquitto gets a user with a password for each of its components.
+    Without one everyone on this computer may do everything: that is for the demo.
+    """
+
+    def __init__(
+        self, settings: BrokerSettings, folder: Path, installation: Settings | None = None
+    ) -> None:
         self.settings = settings
         self._folder = folder
+        self._installation = installation
+        self._locks: Path | None = None
+        self._locks_of = 0  # when users and rights were last changed, in ns
         self._running: RunningBroker | None = None
 
     def start(self, *, share: bool = False) -> None:
@@ -27,13 +38,50 @@ class OwnBroker:
         if self.settings.start is BrokerStart.NO:
             return
         auto = self.settings.start is BrokerStart.AUTO
-        if share and auto and accepts(self.settings.port):
+        if share and auto and accepts(self.settings.port, tls=self.settings.tls):
             log.info("broker %s: one listens there already; using it", self.settings.url)
             return
-        self._running = start_broker(self.settings.start, self.settings.port, self._folder)
-        embedded = self._running.name == "embedded"
-        self.settings = replace(self.settings, mqtt5=not embedded)
-        log.info("broker %s: %s started", self.settings.url, self._running.name)
+        mosquitto = chosen(self.settings.start) == "mosquitto"
+        if self._installation is not None and mosquitto:
+            self._lock(self._installation)
+        elif self._installation is not None:
+            log.warning(
+                "broker %s: the embedded one knows no users: every program on this computer may"
+                " do everything; 'sudo apt install mosquitto' brings one that does",
+                self.settings.url,
+            )
+        self._launch()
+        self.settings = replace(self.settings, mqtt5=mosquitto)
+        log.info("broker %s: %s started", self.settings.url, self.name)
+
+    def _lock(self, installation: Settings) -> None:
+        """Make or renew users and rights, and log in with them where nothing else is said."""
+        from broker.accounts import Accounts
+
+        report = Accounts(installation, self.settings.folder).make()
+        for line in report.lines:
+            log.info("broker: %s", line)
+        self._locks = report.folder
+        if not (self.settings.has_password or self.settings.cert_file):
+            self.settings = replace(self.settings, passwords=report.folder / "users")
+
+    def _launch(self) -> None:
+        self._locks_of = self._changed()
+        self._running = start_broker(
+            self.settings.start,
+            self.settings.port,
+            self._folder,
+            locks=self._locks,
+            tls=self.settings.tls,
+        )
+
+    def _changed(self) -> int:
+        """Say when users or rights were changed."""
+        times = [0]
+        for name in ("passwords", "acl") if self._locks is not None else ():
+            with suppress(OSError):
+                times.append(os.stat(f"{self._locks}/{name}").st_mtime_ns)
+        return max(times)
 
     @property
     def name(self) -> str:
@@ -46,13 +94,19 @@ class OwnBroker:
         return self._running.pid if self._running else 0
 
     def tend(self) -> None:
-        """Start it again when it has died."""
-        if self._running is not None and not self._running.running:
+        """Start it again when it has died; have it read users and rights that are new."""
+        if self._running is None:
+            return
+        if not self._running.running:
             log.warning("broker %s: it has died; starting it again", self.settings.url)
             try:
-                self._running = start_broker(self.settings.start, self.settings.port, self._folder)
+                self._launch()
             except ConfigError as error:
                 log.warning("%s; trying again", error)
+        elif self._changed() > self._locks_of:
+            self._locks_of = self._changed()
+            log.info("broker %s: users and rights have changed", self.settings.url)
+            self._running.reload()
 
     def stop(self) -> None:
         """Stop it; safe to call twice."""

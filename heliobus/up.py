@@ -20,7 +20,7 @@ def run(settings: Settings, only: Sequence[str] | None = None) -> int:
     for name in names:  # before a broker is started for nothing
         with Lock(settings.data, name):
             pass
-    broker = OwnBroker(settings.broker, settings.data / "broker")
+    broker = OwnBroker(settings.broker, settings.data / "broker", settings)
     broker.start(share=True)
     settings = replace(settings, broker=broker.settings)
     # What all children share is loaded once and never looked at by the garbage collector again,

@@ -97,15 +97,20 @@ class Program:
 
 
 class Ear:
-    """A client of our own that keeps what is said on the bus, through every restart of it."""
+    """A client of our own that keeps what is said on the bus, through every restart of it.
 
-    def __init__(self, port: int) -> None:
+    Once there is a password of its user, it logs in.
+    """
+
+    def __init__(self, port: int, password: Path | None = None) -> None:
         self._port = port
+        self._password = password
         self._lock = threading.Lock()
         self._heard: list[tuple[float, MQTTMessage]] = []
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
         self.client.reconnect_delay_set(1, 1)
         self.client.on_message = self._take
+        self.client.on_pre_connect = lambda *_: self._log_in()
         self.client.on_connect = lambda client, *_: client.subscribe(f"heliobus/{SITE}/#", 1)
 
     def __enter__(self) -> Self:
@@ -116,6 +121,10 @@ class Ear:
     def __exit__(self, *_: object) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+
+    def _log_in(self) -> None:
+        if self._password is not None and self._password.exists():
+            self.client.username_pw_set(self._password.name, self._password.read_text().strip())
 
     def _take(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         with self._lock:

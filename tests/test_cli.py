@@ -76,6 +76,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
     assert set(commands()) == {
         *("demo", "up", "run", "check", "list"),
         *("watch", "decode", "sim", "schema", "history"),
+        *("broker", "prepare"),
     }
 
 

@@ -1,0 +1,147 @@
+"""What `heliobus broker` does and says."""
+
+import os
+import pwd
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TextIO
+
+from broker.accounts import Accounts, Report, Wish
+from broker.check import Check
+from broker.files import Account, Owner, closed_to
+from broker.roles import WATCH, Role
+from heliobus.settings import BrokerStart, Settings
+
+_SERVICE: Final = "mosquitto"  # the user of the distributions' service
+_DROP_IN: Final = "/etc/mosquitto/conf.d/heliobus.conf"
+
+
+def init(settings: Settings, folder: Path | None, wish: Wish, out: TextIO) -> int:
+    """Make or renew the broker's files, and say how they are used."""
+    accounts = Accounts(settings, folder or settings.broker.folder)
+    report = accounts.make(_as_root(settings, wish))
+    for line in report.lines:
+        print(line, file=out)
+    state = "written" if report.reload else "as it was"
+    print(f"{report.folder}: {state}; {len(report.users)} users, passwords in users/", file=out)
+    for line in _how_to_use(settings, report):
+        print(line, file=out)
+    return 0
+
+
+def add_user(
+    settings: Settings,
+    folder: Path | None,
+    name: str,
+    *,
+    role: Role,
+    topics: Sequence[str],
+    out: TextIO,
+) -> int:
+    """Make a user, or change its role; say what to enter where."""
+    accounts = Accounts(settings, folder or settings.broker.folder)
+    accounts.add(name, role, topics)
+    report = accounts.make()
+    plan = report.plan
+    print(f"user {name}: {role.value}", file=out)
+    print(f"  password: in {report.folder}/users/{name}", file=out)
+    if plan.listener is not None:
+        print(f"  broker: this computer's name or address, port {plan.listener.port}", file=out)
+        if plan.listener.tls:
+            print(f"  TLS: on; CA certificate: {report.folder}/tls/ca.crt", file=out)
+    else:
+        print(
+            f"  broker: 127.0.0.1, port {plan.port}; for devices: heliobus broker init --listen",
+            file=out,
+        )
+    for topic in next(user.topics for user in report.users if user.name == name):
+        print(f"  topics: {topic}/...", file=out)
+    for line in _reload(report):
+        print(line, file=out)
+    return 0
+
+
+def remove_user(settings: Settings, folder: Path | None, name: str, out: TextIO) -> int:
+    """Remove an added user."""
+    accounts = Accounts(settings, folder or settings.broker.folder)
+    accounts.remove(name)
+    report = accounts.make()
+    print(f"user {name} is removed", file=out)
+    for line in _reload(report):
+        print(line, file=out)
+    return 0
+
+
+def check(settings: Settings, folder: Path | None, out: TextIO) -> int:
+    """Prove by round trips what each user can and cannot do."""
+    return Check(settings, folder or settings.broker.folder).run(out)
+
+
+def _as_root(settings: Settings, wish: Wish) -> Wish:
+    """As root, give the files to whom they are for: the service, and who runs heliobus."""
+    if os.geteuid() != 0:
+        return wish
+    owner, user = wish.owner, wish.user
+    if owner is None and settings.broker.start is BrokerStart.NO and _exists(_SERVICE):
+        owner = _SERVICE
+    if user is None and settings.data.exists() and settings.data.stat().st_uid != 0:
+        status = settings.data.stat()
+        user = f"{status.st_uid}:{status.st_gid}"
+    return replace(wish, owner=owner, user=user)
+
+
+def _exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _how_to_use(settings: Settings, report: Report) -> list[str]:
+    folder = report.folder
+    lines = _closed(report)
+    if settings.broker.start is BrokerStart.NO:
+        lines += [
+            "",
+            "For the mosquitto service of this computer:",
+            f"  sudo ln -sf {folder}/mosquitto.conf {_DROP_IN}",
+            "  sudo systemctl restart mosquitto",
+        ]
+        if not settings.broker.has_password:
+            lines += ["In heliobus.yaml:", f"  broker: {{..., passwords: {folder}/users}}"]
+    else:
+        lines += ["", "'heliobus up' starts mosquitto with it, and has it read what is new."]
+    return [
+        *lines,
+        f"To look at the bus, as its user '{WATCH}': heliobus watch, or",
+        f"  XDG_CONFIG_HOME={folder}/clients mosquitto_sub -v -t '{settings.base_topic}/#'",
+        "To prove who can do what: heliobus broker check",
+    ]
+
+
+def _closed(report: Report) -> list[str]:
+    """Say which folder keeps somebody from the files that are for him."""
+    if os.geteuid() != 0:
+        return []
+    lines = []
+    for owner in (Owner.BROKER, Owner.USER):
+        account: Account | None = report.accounts.get(owner)
+        if account is None:
+            continue
+        print_name = account.name
+        if (closed := closed_to(account, report.folder / "acl")) is not None:
+            lines.append(
+                f"{closed}: user {print_name} may not enter it; run: sudo chmod o+x {closed}"
+            )
+    return lines
+
+
+def _reload(report: Report) -> list[str]:
+    if not report.reload:
+        return ["Nothing has changed."]
+    return [
+        "A mosquitto that runs has to read its files again: 'heliobus up' sees to its own; for the"
+        " service: sudo systemctl reload mosquitto, or send it SIGHUP."
+    ]

@@ -1,0 +1,127 @@
+"""The files of the broker's folder: written whole or not at all, each for who needs it."""
+
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from heliobus.errors import ConfigError
+
+
+class Owner(Enum):
+    """Who a file is for."""
+
+    OURS = "ours"  # who runs `heliobus broker`
+    BROKER = "broker"  # mosquitto
+    USER = "user"  # who runs heliobus, or a person
+    ANYONE = "anyone"  # no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of this computer."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def account(text: str) -> Account:
+    """Find a user by name, or take numbers: UID or UID:GID. Raise ConfigError."""
+    uid, _, gid = text.partition(":")
+    if uid.isdecimal() and (not gid or gid.isdecimal()):
+        return Account(text, int(uid), int(gid or uid))
+    try:
+        found = pwd.getpwnam(text)
+    except KeyError as error:
+        raise ConfigError(f"this computer has no user {text!r}; name one, or a number") from error
+    return Account(text, found.pw_uid, found.pw_gid)
+
+
+class Writer:
+    """Writes files and gives them to accounts; says which of them have changed."""
+
+    def __init__(self, accounts: dict[Owner, Account | None]) -> None:
+        self._accounts = accounts
+        self.changed: set[Path] = set()
+
+    def folder(self, path: Path, owner: Owner = Owner.ANYONE) -> None:
+        """Make a folder; only who it is for may look into it. Raise ConfigError."""
+        with _worded(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._give(path, owner, 0o755 if owner is Owner.ANYONE else 0o700)
+
+    def write(self, path: Path, text: str, owner: Owner) -> None:
+        """Write a file, unless it reads so already. Raise ConfigError."""
+        with _worded(path):
+            if not path.exists() or path.read_bytes() != text.encode():
+                self._replace(path, text)
+                self.changed.add(path)
+            self._give(path, owner, 0o644 if owner is Owner.ANYONE else 0o600)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there. Raise ConfigError."""
+        with _worded(path):
+            path.unlink(missing_ok=True)
+
+    def _replace(self, path: Path, text: str) -> None:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except OSError:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    def _give(self, path: Path, owner: Owner, mode: int) -> None:
+        """Set owner and mode where they differ: the file system may be read-only."""
+        status = path.stat()
+        account = self._accounts.get(owner)
+        if account is not None and (status.st_uid, status.st_gid) != (account.uid, account.gid):
+            os.chown(path, account.uid, account.gid)
+        if stat.S_IMODE(status.st_mode) != mode:
+            path.chmod(mode)
+
+
+@contextmanager
+def _worded(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror} for user {os.geteuid()}; run this with sudo, or name"
+            " another folder with broker.folder in heliobus.yaml"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; name a folder that can be written to with broker.folder"
+            " in heliobus.yaml"
+        ) from error
+
+
+def closed_to(account: Account, path: Path) -> Path | None:
+    """Give the first folder above `path` that an account may not enter."""
+    groups = {account.gid}
+    with suppress(KeyError):
+        name = pwd.getpwuid(account.uid).pw_name
+        groups |= {group.gr_gid for group in grp.getgrall() if name in group.gr_mem}
+    for folder in reversed(path.parents):
+        status = folder.stat()
+        bit = stat.S_IXOTH
+        if status.st_uid == account.uid:
+            bit = stat.S_IXUSR
+        elif status.st_gid in groups:
+            bit = stat.S_IXGRP
+        if account.uid != 0 and not status.st_mode & bit:
+            return folder
+    return None

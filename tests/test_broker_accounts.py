@@ -1,0 +1,357 @@
+"""What `heliobus broker init` and `add-user` write: who may read it, and that it stays."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from broker.accounts import Accounts, Wish
+from broker.files import Account, closed_to
+from broker.passwords import hashed, matches
+from broker.roles import Role
+from heliobus.errors import ConfigError
+from tests.brokers import Locked, locked
+
+ORDINARY = 65534
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Locked:
+    one = locked(tmp_path)
+    one.make()
+    return one
+
+
+def contents(folder: Path) -> Mapping[str, tuple[bytes, int]]:
+    """Give each file with what would show that it was written again."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@contextmanager
+def not_as_root(folder: Path) -> Iterator[None]:
+    """Be an ordinary user, to whom the folder belongs."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, ORDINARY, ORDINARY)
+    for parent in folder.parents:
+        if str(parent).startswith("/tmp/"):
+            parent.chmod(0o755)
+    os.seteuid(ORDINARY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+# ---------------------------------------------------------------------- init
+
+
+def test_every_component_and_the_person_get_a_password(made: Locked) -> None:
+    names = {path.name for path in (made.folder / "users").iterdir()}
+    assert names == {"axpert", "meters", "archive", "watch"}
+    assert len({made.password(name) for name in names}) == 4
+    assert all(len(made.password(name)) == 20 for name in names)
+
+
+def test_secrets_are_for_their_owner_only(made: Locked) -> None:
+    modes = {
+        str(path.relative_to(made.folder)): stat.S_IMODE(path.stat().st_mode)
+        for path in made.folder.rglob("*")
+    }
+    readable = {name for name, mode in modes.items() if mode & 0o077}
+    assert readable == {"accounts.json"}
+    assert modes["users"] == 0o700
+    assert made.password("axpert") not in (made.folder / "accounts.json").read_text()
+
+
+def test_the_rights_are_those_of_the_roles(made: Locked) -> None:
+    made.add("opendtu", Role.DEVICE, "solar", "dtu/garage/#")
+    made.add("anna", Role.OPERATOR)
+    assert (made.folder / "acl").read_text() == (
+        "# bridge\nuser axpert\n"
+        "topic write heliobus/farm/inverter/+\n"
+        "topic write heliobus/farm/bus/axpert/#\n"
+        "topic write heliobus/farm/bus/+/history\n"
+        "topic read heliobus/farm/inverter/set/+\n"
+        "topic read heliobus/farm/bus/axpert/#\n"
+        "topic read heliobus/farm/+/info\n"
+        "topic read heliobus/farm/bus/+/status\n\n"
+        "# bridge\nuser meters\n"
+        "topic write heliobus/farm/grid/+\n"
+        "topic write heliobus/farm/bus/meters/#\n"
+        "topic write heliobus/farm/bus/+/history\n"
+        "topic read heliobus/farm/grid/set/+\n"
+        "topic read heliobus/farm/bus/meters/#\n"
+        "topic read heliobus/farm/+/info\n"
+        "topic read heliobus/farm/bus/+/status\n\n"
+        "# sink\nuser archive\n"
+        "topic write heliobus/farm/bus/archive/#\n"
+        "topic write heliobus/farm/bus/+/history\n"
+        "topic write heliobus/+/bus/+/replay\n"
+        "topic read heliobus/#\n\n"
+        "# reader\nuser watch\ntopic read heliobus/#\ntopic read $SYS/#\n\n"
+        "# device\nuser opendtu\ntopic readwrite solar/#\ntopic readwrite dtu/garage/#\n\n"
+        "# operator\nuser anna\ntopic read heliobus/#\ntopic read $SYS/#\n"
+        "topic write heliobus/+/+/set/anna\n"
+    )
+
+
+def test_the_configuration_lets_nobody_in_from_elsewhere_or_without_a_password(
+    made: Locked,
+) -> None:
+    lines = (made.folder / "mosquitto.conf").read_text().splitlines()
+    port = made.settings.broker.port
+    listeners = {line for line in lines if line.startswith("listener ")}
+    assert listeners <= {f"listener {port} 127.0.0.1", f"listener {port} ::1"}
+    assert "allow_anonymous false" in lines
+    assert f"password_file {made.folder}/passwords" in lines
+    assert f"acl_file {made.folder}/acl" in lines
+    assert "max_queued_messages 20000" in lines
+
+
+def test_a_second_run_writes_nothing(made: Locked) -> None:
+    made.add("opendtu", Role.DEVICE, "solar")
+    before = contents(made.folder)
+    assert made.make() == []
+    assert contents(made.folder) == before
+
+
+def test_a_new_component_is_added_and_one_that_is_gone_is_removed(made: Locked) -> None:
+    made.add("opendtu", Role.DEVICE, "solar")
+    kept = made.password("axpert"), made.password("opendtu")
+    bridges = {"axpert": made.settings.bridges["axpert"]}
+    bridges["sunny"] = replace(made.settings.bridges["meters"], name="sunny")
+    made.settings = replace(made.settings, bridges=bridges)
+    assert made.make() == [
+        "user meters is gone: heliobus.yaml has no such component",
+        "user sunny (bridge) is new",
+    ]
+    assert not (made.folder / "users" / "meters").exists()
+    assert "meters" not in (made.folder / "acl").read_text()
+    assert "meters" not in (made.folder / "passwords").read_text()
+    assert (made.password("axpert"), made.password("opendtu")) == kept
+
+
+def test_a_bridge_may_clear_what_is_retained_of_a_device_that_it_had(made: Locked) -> None:
+    axpert = made.settings.bridges["axpert"]
+    (inverter,) = axpert.devices
+    other = replace(axpert, devices=(replace(inverter, name="second"),))
+    made.settings = replace(made.settings, bridges={**made.settings.bridges, "axpert": other})
+    for _ in range(2):
+        made.make()
+        acl = (made.folder / "acl").read_text()
+        assert "topic write heliobus/farm/second/+\n" in acl
+        assert "topic write heliobus/farm/inverter/+\n" in acl
+    moved = replace(made.settings.bridges["meters"], devices=(inverter,))
+    made.settings = replace(made.settings, bridges={"axpert": other, "meters": moved})
+    made.make()
+    acl = (made.folder / "acl").read_text()
+    assert acl.count("topic write heliobus/farm/inverter/+\n") == 1
+
+
+def test_a_deleted_password_is_made_anew(made: Locked) -> None:
+    old, others = made.password("axpert"), made.password("archive")
+    (made.folder / "users" / "axpert").unlink()
+    assert made.make() == ["user axpert (bridge) is new"]
+    assert made.password("axpert") != old
+    assert made.password("archive") == others
+
+
+def test_a_password_that_somebody_has_changed_is_taken_over(made: Locked) -> None:
+    (made.folder / "users" / "axpert").write_text("my own choice\n")
+    made.make()
+    line = (made.folder / "passwords").read_text().splitlines()[0]
+    assert matches("my own choice", line.partition(":")[2])
+
+
+def test_lines_of_ones_own_are_added_to_the_rights(made: Locked) -> None:
+    (made.folder / "acl.own").write_text("user axpert\ntopic read solar/#\n")
+    made.make()
+    assert (made.folder / "acl").read_text().endswith("user axpert\ntopic read solar/#\n")
+
+
+def test_a_folder_of_another_site_is_left_alone(made: Locked) -> None:
+    made.settings = replace(made.settings, site="hut")
+    with pytest.raises(ConfigError, match="belongs to site 'farm', but this configuration is of"):
+        made.make()
+
+
+def test_a_component_that_is_called_like_the_person_is_refused(tmp_path: Path) -> None:
+    one = locked(tmp_path)
+    sinks = {"watch": replace(one.settings.sinks["archive"], name="watch")}
+    one.settings = replace(one.settings, sinks=sinks)
+    with pytest.raises(ConfigError, match="a component is called 'watch', which is the user of"):
+        one.make()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a folder away from us")
+def test_nothing_needs_to_be_written_where_nothing_can_be(made: Locked) -> None:
+    with not_as_root(made.folder):
+        os.seteuid(0)
+        os.chown(made.folder, 0, 0)
+        os.seteuid(ORDINARY)
+        assert made.make() == []
+        with pytest.raises(ConfigError, match="run this with sudo, or name another folder"):
+            made.add("opendtu", Role.DEVICE, "solar")
+
+
+def test_a_damaged_list_of_accounts_is_said(made: Locked) -> None:
+    (made.folder / "accounts.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"accounts\.json: not what we wrote"):
+        made.make()
+
+
+# ---------------------------------------------------------------------- where it listens
+
+
+@pytest.mark.parametrize(
+    "listen", ["192.0.2.10", "192.0.2.10:1884", "*", "solar.lan", "[2001:db8::1]"]
+)
+def test_passwords_do_not_go_over_a_network_in_the_clear(made: Locked, listen: str) -> None:
+    with pytest.raises(ConfigError, match="could read the passwords; add --tls, or --plain where"):
+        made.make(Wish(listen=listen))
+
+
+@pytest.mark.parametrize("listen", ["192.0.2.10:99999", "a b", "[::1", ":1883", "a:b"])
+def test_an_address_that_is_none_is_refused(made: Locked, listen: str) -> None:
+    with pytest.raises(ConfigError, match="expected ADDRESS or ADDRESS:PORT, such as"):
+        made.make(Wish(listen=listen, plain=True))
+
+
+def listens(made: Locked) -> set[str]:
+    text = (made.folder / "mosquitto.conf").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("listener ")]
+    return {line for line in lines if not line.endswith("::1")}
+
+
+def test_a_plain_listener_is_there_where_it_is_asked_for_and_stays(made: Locked) -> None:
+    port = made.settings.broker.port
+    made.make(Wish(listen=f"*:{port}", plain=True))
+    assert listens(made) == {f"listener {port}"}
+    made.make()
+    assert listens(made) == {f"listener {port}"}
+    made.make(Wish(listen="192.0.2.10"))
+    assert listens(made) == {f"listener {port} 127.0.0.1", "listener 1883 192.0.2.10"}
+
+
+def test_a_place_for_what_is_retained_is_written(made: Locked) -> None:
+    made.make(Wish(data="/var/lib/mosquitto"))
+    text = (made.folder / "mosquitto.conf").read_text()
+    assert "\npersistence_location /var/lib/mosquitto/\n" in text
+
+
+# ---------------------------------------------------------------------- add-user
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "topics", "fault"),
+    [
+        ("axpert", Role.READER, [], "'axpert' has a user of its own by 'heliobus broker init'"),
+        ("watch", Role.READER, [], "'watch' has a user of its own"),
+        ("Anna", Role.OPERATOR, [], "the user's name: found 'Anna', expected lower-case"),
+        ("dtu", Role.DEVICE, [], "a device needs the topics that it uses: add --topic, such as"),
+        ("dtu", Role.DEVICE, ["#"], "expected what the device's topics begin with, such as solar"),
+        ("dtu", Role.DEVICE, ["$SYS"], "expected what the device's topics begin with"),
+        ("dtu", Role.DEVICE, ["a/+/b"], "expected what the device's topics begin with"),
+        ("dtu", Role.DEVICE, ["a\ntopic write #"], "expected what the device's topics begin with"),
+        ("dtu", Role.DEVICE, ["heliobus"], "below heliobus/ only components write"),
+        ("dtu", Role.DEVICE, ["heliobus/farm/x"], "below heliobus/ only components write"),
+    ],
+)
+def test_users_that_could_do_harm_are_refused(
+    made: Locked, name: str, role: Role, topics: list[str], fault: str
+) -> None:
+    before = contents(made.folder)
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        made.add(name, role, *topics)
+    assert contents(made.folder) == before
+
+
+def test_a_user_that_is_added_again_keeps_its_password_and_gets_the_new_role(made: Locked) -> None:
+    made.add("anna", Role.READER)
+    password = made.password("anna")
+    made.add("anna", Role.OPERATOR)
+    assert made.password("anna") == password
+    assert "topic write heliobus/+/+/set/anna" in (made.folder / "acl").read_text()
+
+
+def test_a_user_that_is_removed_leaves_nothing(made: Locked) -> None:
+    made.add("anna", Role.READER)
+    accounts = Accounts(made.settings, made.folder)
+    accounts.remove("anna")
+    accounts.make()
+    assert not [path for path, (text, _) in contents(made.folder).items() if b"anna" in text]
+    assert not (made.folder / "users" / "anna").exists()
+    with pytest.raises(ConfigError, match="no user 'anna' was added; there are: none"):
+        Accounts(made.settings, made.folder).remove("anna")
+
+
+# ---------------------------------------------------------------------- owners
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_each_file_to_whom_it_is_for(tmp_path: Path) -> None:
+    one = locked(tmp_path)
+    one.make(Wish(owner="65534", user="4711:4712"))
+    owners = {
+        name: ((one.folder / name).stat().st_uid, (one.folder / name).stat().st_gid)
+        for name in ("mosquitto.conf", "passwords", "acl", "users", "users/axpert", "accounts.json")
+    }
+    assert owners == {
+        **dict.fromkeys(("mosquitto.conf", "passwords", "acl"), (65534, 65534)),
+        **dict.fromkeys(("users", "users/axpert"), (4711, 4712)),
+        "accounts.json": (0, 0),
+    }
+    one.add("anna", Role.READER)  # as the last time
+    assert (one.folder / "users" / "anna").stat().st_uid == 4711
+
+
+def test_who_is_not_root_cannot_give_files_away(made: Locked) -> None:
+    said = "--owner: only root can give files away; run this with sudo"
+    with not_as_root(made.folder), pytest.raises(ConfigError, match=said):
+        made.make(Wish(owner="65534"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_user_that_this_computer_does_not_have_is_said(made: Locked) -> None:
+    with pytest.raises(ConfigError, match="this computer has no user 'nobody_here'"):
+        made.make(Wish(owner="nobody_here"))
+
+
+def test_a_folder_that_keeps_somebody_out_is_found(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home" / "broker").mkdir()
+    stranger = Account("stranger", 4711, 4712)
+    closed = closed_to(stranger, tmp_path / "home" / "broker" / "acl")
+    assert closed is not None
+    assert stat.S_IMODE(closed.stat().st_mode) & 0o011 == 0
+    assert closed_to(Account("root", 0, 0), tmp_path / "home" / "broker" / "acl") is None
+
+
+# ---------------------------------------------------------------------- hashes
+
+
+def test_a_hash_is_of_its_password_only() -> None:
+    # Made by mosquitto_passwd 2.0.11 for the password s3cret.
+    theirs = (
+        "$7$101$8VBU+xxbg+5sVhWo$"
+        "caIzeMO5tIsm3K+2f+E4mJiBE/83wdKg9625iDPq0lOh"
+        "gzcn/1IY3r1EuFlIoaDm+UPgVVbtSuEE+00hf7rfcg=="
+    )
+    assert matches("s3cret", theirs)
+    assert not matches("s3cre", theirs)
+    assert matches("s3cret", hashed("s3cret"))
+    assert hashed("s3cret") != hashed("s3cret")
+
+
+@pytest.mark.parametrize("text", ["", "plain", "$6$salt$hash", "$7$x$AA==$AA==", "$7$1$?$?"])
+def test_what_is_no_hash_of_ours_matches_nothing(text: str) -> None:
+    assert not matches("s3cret", text)
