@@ -16,7 +16,7 @@ from typing import Any, TextIO, TypeAlias
 
 from heliobus import contract, history
 from heliobus.checked_yaml import guess
-from heliobus.database import FIRST_MS, JSON, Place, TimeMs, connect, locate, sa, tables
+from heliobus.database import FIRST_MS, JSON, Place, TimeMs, connect, place_of, sa, tables
 from heliobus.database_errors import told
 from heliobus.errors import ConfigError
 from heliobus.history import Bucket, Column, Point, Span
@@ -281,9 +281,7 @@ def open_archive(settings: Settings) -> Archive:
     """Give the archive of this configuration: its first sink of type sql. Raise ConfigError."""
     for sink in settings.sinks.values():
         if sink.type == "sql":
-            options = sink.options
-            place = locate(sink.name, options["url"], settings.folder, options.get("password"))
-            return Archive(place, contract.load())
+            return Archive(place_of(sink, settings.folder), contract.load())
     raise ConfigError(
         "there is no archive: the configuration has no sink of type sql; add to it"
         ' sinks: {archive: {type: sql, url: "sqlite:///history.db"}}'

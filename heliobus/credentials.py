@@ -25,6 +25,22 @@ def read_secret(path: Path) -> str:
     return secret
 
 
+def write_secret(path: Path, secret: str) -> None:
+    """Write a file that only its owner may read: who owns its folder. Raise ConfigError."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{secret}\n")
+        if os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.chown(new, folder.st_uid, folder.st_gid)
+        new.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; make its folder writable") from error
+
+
 def looseness(path: Path) -> str | None:
     """Say that others can read a secret file; None where they cannot, or need to.
 

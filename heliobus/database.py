@@ -12,14 +12,16 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from heliobus.errors import ConfigError
+from heliobus.credentials import read_secret
+from heliobus.errors import ConfigError, SinkError
 from heliobus.sample import dumps, time_ms, time_text
+from heliobus.settings import SinkSettings
 
 try:
     import sqlalchemy as sa
@@ -33,7 +35,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 __all__ = [
     "DIALECTS", "FIRST_MS", "JSON", "PACKET", "TEXT", "Place", "TimeMs", "Upsert",
-    "connect", "locate", "sa", "tables",
+    "connect", "locate", "place_of", "sa", "tables",
 ]  # fmt: skip
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -185,15 +187,29 @@ class Place:
     name: str
     url: sa.URL = field(repr=False)
     file: Path | None = None  # SQLite only
+    password_file: Path | None = None  # read at each connection: to correct it is enough
 
     def __str__(self) -> str:
         """Say where it is, for messages."""
-        return str(self.file or f"{self.url.host or 'localhost'}/{self.url.database}")
+        return str(self.file or f"{self.url.host or 'localhost'}/{self.url.database or ''}")
 
     @property
     def dialect(self) -> Dialect:
         """Give what this database does differently."""
         return DIALECTS[self.url.get_backend_name()]
+
+
+def place_of(sink: SinkSettings, folder: Path) -> Place:
+    """Read where a sink stores; relative files start at `folder`. No I/O. Raise ConfigError."""
+    options = sink.options
+    place = locate(sink.name, options["url"], folder, options.get("password"))
+    if (path := options.get("password_file")) is None:
+        return place
+    if "password" in options:
+        raise ConfigError(
+            f"sinks.{sink.name}: password and password_file are both there; delete one of them"
+        )
+    return replace(place, password_file=folder / path)
 
 
 def locate(name: str, url: str, folder: Path, password: str | None = None) -> Place:
@@ -251,6 +267,8 @@ def connect(place: Place, *, read_only: bool = False) -> sa.Engine:
             f"sinks.{place.name}.url: the driver {engine.driver} is asynchronous,"
             f" expected {place.dialect.driver}"
         )
+    if place.password_file is not None:
+        sa.event.listen(engine, "do_connect", _identify(place, place.password_file))
     if place.file is not None:
         begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
@@ -271,6 +289,19 @@ def _engine(place: Place, options: Mapping[str, Any]) -> sa.Engine:
     except (sa.exc.SQLAlchemyError, TypeError) as error:
         # An option after `?` that the driver does not have, or no such driver at all.
         raise ConfigError(f"sinks.{place.name}.url: {' '.join(str(error).split())}") from error
+
+
+def _identify(place: Place, path: Path) -> Callable[..., None]:
+    def identify(_dialect: Any, _record: Any, _args: Any, options: dict[str, Any]) -> None:
+        try:
+            options["password"] = read_secret(path)
+        except ConfigError as error:
+            raise SinkError(
+                f"sinks.{place.name}.password_file: {error}; write the password into it, or run:"
+                f" heliobus prepare {place.name}"
+            ) from error
+
+    return identify
 
 
 def _introduce(dialect: Dialect) -> Callable[[Any, Any], None]:

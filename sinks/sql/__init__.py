@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from heliobus import contract
+from heliobus.credentials import looseness
 from heliobus.cursor import Key
-from heliobus.database import connect, locate, sa
+from heliobus.database import connect, place_of, sa
 from heliobus.database_errors import is_worth_repeating, told
 from heliobus.errors import HeliobusError, SinkError
+from heliobus.faults import Faults
 from heliobus.sample import Sample
 from heliobus.settings import SinkSettings
 from heliobus.sink import Written
 from heliobus.wires import Wires
+from sinks.sql.prepare import prepare
 from sinks.sql.retention import prune_some
 from sinks.sql.rows import store, store_cursors, store_info
 from sinks.sql.tables import CURSORS, Tables, contract_columns, migrate
 
-__all__ = ["SINK", "Sql"]
+__all__ = ["SINK", "Sql", "prepare"]
 
 _log = logging.getLogger(__name__)
 # Another transaction was in the way: each attempt waits a second for it.
@@ -33,11 +36,10 @@ class Sql:
     def __init__(self, settings: SinkSettings, *, folder: Path, data: Path) -> None:
         """Read the options; relative files start at `folder`. Raise ConfigError."""
         del data  # the cursors are in the database
-        options = settings.options
-        self._name = settings.name
-        self._keep_s: float | None = options.get("keep")
-        self._place = locate(settings.name, options["url"], folder, options.get("password"))
+        self._keep_s: float | None = settings.options.get("keep")
+        self._place = place_of(settings, folder)
         self._wires = Wires(self._place)
+        self._faults = Faults(_log)
         self._engine: sa.Engine | None = None
         self._tables: Tables | None = None
         self._inode = 0
@@ -111,6 +113,9 @@ class Sql:
         """Give the engine and tables that have a column for every field of these samples."""
         self._refuse_replaced_file()
         if self._engine is None:
+            path = self._place.password_file
+            if path is not None and (loose := looseness(path)) is not None:
+                self._faults.report("loose", loose)
             self._engine = connect(self._place)
             self._wires.watch(self._engine)
         if self._tables is None:
