@@ -38,6 +38,7 @@ dashboards: setup  ## write the Grafana dashboards anew from the contract
 docs: setup  ## write the reference pages anew from schemas/
 	@$(BIN)/python -m heliobus.docs topics $(ARGS)
 	@$(BIN)/python -m heliobus.config_docs $(ARGS)
+	@$(BIN)/python -m scripts.network_table $(ARGS)
 
 clean:  ## remove .venv and everything else that was made here
 	@rm -rf .venv build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/flux/node_modules
