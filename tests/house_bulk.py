@@ -17,6 +17,7 @@ from tests.house import BRIDGE, DEVICES, SILENCE_S, SINK, House, wall_ms
 from tests.processes import SITE
 
 EVERY_MS = 100
+SETTLED_S = 5.0
 _IN_A_BLOCK = 1000  # about what ten seconds bring at a hundred samples a second
 
 
@@ -58,7 +59,13 @@ def catches_up(house: House, deadline_s: float = 120.0) -> None:
 
     def rests() -> bool:
         status = house.ear.status(SINK)
-        is_on = status.get("state") == "online" and "error" not in status
-        return is_on and status["holes"] == 0 and not house.asked(time.monotonic() - SILENCE_S)
+        # Its first word is said before it knows of any hole.
+        is_on = status.get("state") == "online" and status["uptime_s"] > SETTLED_S
+        return (
+            is_on
+            and "error" not in status
+            and status["holes"] == 0
+            and not house.asked(time.monotonic() - SILENCE_S)
+        )
 
     wait_until(rests, f"an end of catching up\n{house.said}", deadline_s)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from heliobus.cli import run
 from heliobus.errors import ConfigError, SinkError
 from sinks.influx import prepare
 from tests.helpers import free_port
@@ -12,6 +13,11 @@ from tests.influx_servers import InfluxDB1, VictoriaMetrics
 from tests.influx_sink import influx, sample, settings
 from tests.influx_standin import ADMIN, Standin
 
+CONFIGURATION = """\
+site: farm
+sinks:
+  grafana: {{type: influx, url: "{url}", org: home, bucket: solar, token_file: secrets/write}}
+"""
 FILES = {"token_file": "secrets/write", "reader_token_file": "secrets/read"}
 
 
@@ -114,6 +120,26 @@ def test_without_a_file_for_the_token_nothing_is_made(server: Standin, tmp_path:
 def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="Connection refused"):
         prepared(f"http://127.0.0.1:{free_port()}", tmp_path)
+
+
+def test_the_command_says_what_it_did(
+    server: Standin,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("heliobus.yaml").write_text(CONFIGURATION.format(url=server.url))
+    Path("admin").write_text(f"{ADMIN}\n")
+    assert run(["prepare", "grafana", "--admin-file", "admin"]) == 0
+    assert capsys.readouterr().out == (
+        "made the bucket solar, which keeps everything\n"
+        f"made a token that may only write the bucket solar: {tmp_path}/secrets/write\n"
+    )
+    with pytest.raises(ConfigError, match="no sink is called 'axpert'; the configuration has: gra"):
+        run(["prepare", "axpert", "--admin-file", "admin"])
+    with pytest.raises(ConfigError, match="cannot read nowhere: No such file or directory"):
+        run(["prepare", "grafana", "--admin-file", "nowhere"])
 
 
 @pytest.mark.database
