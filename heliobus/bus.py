@@ -38,7 +38,6 @@ RECONNECT_S = (0.5, 1.0, 2.0, 4.0)
 # handing it more would only fill memory. The journal keeps what is not sent.
 MAX_UNACKED = 200
 
-_TLS_ALERT = b"\x15\x03"  # how a server of TLS answers one that speaks without
 
 _P = ParamSpec("_P")
 
@@ -70,14 +69,14 @@ def _guarded(
 class _Client(mqtt.Client):
     """A client without TLS. paho asks of every error whether it is one of TLS, and loads `ssl`."""
 
-    heard = b""  # the beginning of what came
+    heard = False  # anything at all
     trouble: OSError | None = None
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if (connection := self._sock) is None:
             raise ConnectionError("closed")
         received = connection.recv(bufsize)
-        self.heard = self.heard or received[:2]
+        self.heard = self.heard or bool(received)
         return received
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
@@ -89,7 +88,7 @@ class _Client(mqtt.Client):
 class _TlsClient(mqtt.Client):
     """A client with TLS, which remembers what has ended it: paho does not tell."""
 
-    heard = b""
+    heard = False
     trouble: OSError | None = None
 
     def _sock_recv(self, bufsize: int) -> bytes:
@@ -100,7 +99,7 @@ class _TlsClient(mqtt.Client):
         except OSError as error:
             self.trouble = error
             raise
-        self.heard = self.heard or received[:2]
+        self.heard = self.heard or bool(received)
         return received
 
 
@@ -291,11 +290,10 @@ class Bus:
         where = f"broker {self._broker.url}"
         if client.trouble is not None and (why := self._tls_trouble(client.trouble)):
             return f"{where}: {why}. Trying again"
-        if client.heard == _TLS_ALERT:
-            return f"{where}: it speaks TLS there; write mqtts:// in broker.url. Trying again"
+        hint = "" if self._broker.tls or client.heard else " (mqtts:// where it wants TLS)"
         return (
             f"{where}: something answers there, but not as an MQTT broker; "
-            "check broker.url. Trying again"
+            f"check broker.url{hint}. Trying again"
         )
 
     def _no_connection(self, error: Exception) -> str:

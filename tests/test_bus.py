@@ -471,9 +471,10 @@ def test_what_is_no_broker_is_said(
 ) -> None:
     one = server(NO_BROKERS[says])
     station(one.settings, wait=False)
+    hint = "" if NO_BROKERS[says] else " (mqtts:// where it wants TLS)"
     said = (
         f"broker {one.settings.url}: something answers there, but not as an MQTT broker; "
-        "check broker.url. Trying again"
+        f"check broker.url{hint}. Trying again"
     )
     wait_until(lambda: said in caplog.text, said)
     for _ in range(3):
