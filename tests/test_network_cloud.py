@@ -246,9 +246,9 @@ def test_a_sink_in_the_cloud_fills_its_holes_from_the_journal_at_home(tmp_path: 
         heard = running.enter_context(Person(near, "watch", "heliobus/farm/inverter/state"))
         running.enter_context(Program(near.folder, "run", "axpert"))
         wait_until(lambda: len(heard.heard) >= 5, "samples that nobody in the cloud stores", 20)
-        before = [json.loads(payload)["time"] for _, payload, _ in heard.heard]
+        before = {json.loads(payload)["time"] for _, payload, _ in heard.heard}
         running.enter_context(Program(far.folder, "run", "cloud_archive"))
-        wait_until(lambda: times(far) >= set(before), "what was missed", 20)
+        wait_until(lambda: times(far) >= before, "what was missed", 20)
         whole = max(len(payload) for _, payload, _ in heard.heard)
     # What the page says of the size of a state, within what its numbers vary by.
     assert number(table("what | bytes")[0][1]) == pytest.approx(whole, rel=0.03)

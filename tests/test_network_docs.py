@@ -15,7 +15,9 @@ import click
 import pytest
 import yaml
 
+from heliobus.bus import KEEPALIVE_S
 from heliobus.cli import cli
+from heliobus.component import STATUS_S
 from scripts import network_table
 from tests.helpers import ROOT, lacking, require_program
 from tests.test_docs import blocks
@@ -290,11 +292,16 @@ def test_what_the_keepalive_costs_is_computed_right() -> None:
     mb = [month_s // 25 * keepalive / 1e6, month_s // 125 * (asked + answered + keepalive) / 1e6]
     assert [number(keepalives[3]), number(keys[3])] == [round(each, 1) for each in mb]
     assert number(together[3]) == round(sum(mb), 1) == 13.6
-    assert table("what | bytes")[2][3] == "13.6"
+    assert table("what | bytes")[3][3] == "13.6"
+
+
+def test_our_own_keepalive_is_what_the_page_says() -> None:
+    assert f"is {KEEPALIVE_S} seconds; other devices" in PAGE
+    assert f"every {STATUS_S:.0f} s |" in PAGE
 
 
 def test_what_a_state_costs_is_computed_right() -> None:
-    for row, every_s in zip(table("what | bytes")[:2], (5, 60), strict=True):
+    for row, every_s in zip(table("what | bytes")[:3], (5, 60, STATUS_S), strict=True):
         count = 30 * 86400 // every_s
         assert number(row[2]) == count
         assert number(row[3]) == round(number(row[1]) * count / 1e6)
