@@ -83,6 +83,21 @@ def test_a_file_that_cannot_be_written_is_said_and_the_old_one_kept(tmp_path: Pa
     assert file(tmp_path).load() == {KEY: 1}
 
 
+def test_a_full_disk_is_said_while_running_and_stops_no_end(tmp_path: Path, clock: Clock) -> None:
+    cursors = Cursors(file(tmp_path), monotonic=clock)
+    cursors.begin("", 0)
+    cursors.wrote({KEY: 1}, [])
+    cursors.wrote({OTHER: 2}, [])
+    (tmp_path / "grafana.new").mkdir()
+    with pytest.raises(SinkError, match="Is a directory"):
+        cursors.settle("")
+    cursors.close()
+    assert cursors.begin("", 0) == {KEY: 1, OTHER: 2}
+    (tmp_path / "grafana.new").rmdir()
+    cursors.close()
+    assert file(tmp_path).load() == {KEY: 1, OTHER: 2}
+
+
 # ---------------------------------------------------------------------- when they count
 
 

@@ -80,6 +80,13 @@ def test_what_does_not_come_back_is_said(tmp_path: Path) -> None:
         )
 
 
+def test_one_that_does_not_show_how_it_is_is_not_taken_for_influxdb(tmp_path: Path) -> None:
+    with VictoriaMetrics(tmp_path / "vm", metricsAuthKey="key") as server:
+        sink = influx(server.url, tmp_path)
+        with pytest.raises(SinkError, match="is VictoriaMetrics, and does not show /metrics"):
+            sink.open()
+
+
 def test_lines_that_it_dropped_are_said(
     server: VictoriaMetrics, caplog: pytest.LogCaptureFixture
 ) -> None:

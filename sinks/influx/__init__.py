@@ -118,6 +118,11 @@ class Influx:
         build = ping.headers.get("x-influxdb-build")
         self._server.version = ping.headers.get("x-influxdb-version", "") if build else ""
         report = None if build else ask_report(self._server)
+        if report is None and "x-server-hostname" in ping.headers:
+            raise SinkError(
+                f"{self._server}: is VictoriaMetrics, and does not show /metrics; it must, without"
+                " a key, as it says there what it has kept"
+            )
         if report is None:
             return None
         for text in advice(report):
