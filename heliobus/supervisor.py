@@ -46,6 +46,7 @@ class Child:
     due_s: float = 0.0
     given_up: bool = False
     silent_s: float | None = None  # None until it has said for the first time that it is well
+    is_known: bool = False  # it has said that it is well, or ended
     pulse: tuple[int, int] = field(default_factory=_pipe)  # it writes, we read
 
     def has_spoken(self) -> bool:
@@ -53,6 +54,11 @@ class Child:
         with suppress(BlockingIOError):
             return bool(os.read(self.pulse[0], 65536))
         return False
+
+    @property
+    def is_well(self) -> bool:
+        """Say whether it runs and has said so."""
+        return bool(self.pid) and self.silent_s is not None
 
 
 class Supervisor:
@@ -86,16 +92,34 @@ class Supervisor:
         """Do what `run` does, but leave the children to be stopped by the caller."""
         self._catch_signals()
         notify = Notify()
-        notify("READY=1")
+        said = ""
         while not self._stopping and not until() and self._some_left():
             self._start_due()
             self._wait(1.0)
             self._reap()
             self._end_silent()
             tend()
+            # Which components hang is judged above; this says that the judge does not.
             notify("WATCHDOG=1")
+            if (state := self._state()) != said:
+                notify(state)
+                said = state
         notify("STOPPING=1")
         self._stopping = True
+
+    def _state(self) -> str:
+        """Word for sd_notify(3) how the children are.
+
+        We are ready when we know of each how its start went, and not all went wrong.
+        """
+        children = self.children.values()
+        missing = [child.name for child in children if not child.is_well]
+        state = f"STATUS={len(children) - len(missing)} of {len(children)} components run"
+        if missing:
+            state += f"; missing: {', '.join(missing)}"
+        if len(missing) < len(children) and all(child.is_known for child in children):
+            state += "\nREADY=1"
+        return state
 
     def _catch_signals(self) -> None:
         def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
@@ -166,6 +190,7 @@ class Supervisor:
 
     def _ended(self, child: Child, status: int) -> None:
         child.pid = 0
+        child.is_known = True
         if self._stopping:
             return
         if status == EXIT_CONFIG:
@@ -189,7 +214,7 @@ class Supervisor:
             if not child.pid:
                 continue
             if child.has_spoken():
-                child.silent_s = 0.0
+                child.silent_s, child.is_known = 0.0, True
             elif child.silent_s is not None:
                 child.silent_s, before_s = child.silent_s + turn_s, child.silent_s
                 if before_s < self._silent_s <= child.silent_s:
