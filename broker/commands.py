@@ -126,14 +126,12 @@ def _closed(report: Report) -> list[str]:
     if os.geteuid() != 0:
         return []
     lines = []
-    for owner in (Owner.BROKER, Owner.USER):
+    for owner, file in ((Owner.BROKER, "acl"), (Owner.USER, "users")):
         account: Account | None = report.accounts.get(owner)
-        if account is None:
-            continue
-        print_name = account.name
-        if (closed := closed_to(account, report.folder / "acl")) is not None:
+        if account is not None and (folders := closed_to(account, report.folder / file)):
+            names = " ".join(map(str, folders))
             lines.append(
-                f"{closed}: user {print_name} may not enter it; run: sudo chmod o+x {closed}"
+                f"user {account.name} cannot reach its files here; run: sudo chmod o+x {names}"
             )
     return lines
 

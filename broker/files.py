@@ -109,8 +109,9 @@ def _worded(path: Path) -> Iterator[None]:
         ) from error
 
 
-def closed_to(account: Account, path: Path) -> Path | None:
-    """Give the first folder above `path` that an account may not enter."""
+def closed_to(account: Account, path: Path) -> list[Path]:
+    """Give the folders above `path` that an account may not enter."""
+    closed = []
     groups = {account.gid}
     with suppress(KeyError):
         name = pwd.getpwuid(account.uid).pw_name
@@ -123,5 +124,5 @@ def closed_to(account: Account, path: Path) -> Path | None:
         elif status.st_gid in groups:
             bit = stat.S_IXGRP
         if account.uid != 0 and not status.st_mode & bit:
-            return folder
-    return None
+            closed.append(folder)
+    return closed

@@ -1,8 +1,10 @@
 """A real mosquitto with the locks of `heliobus broker init`: who gets in, and how far."""
 
+import io
 import logging
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from broker import commands
+from broker.accounts import Wish
 from broker.roles import Role
 from broker.start import start_broker
 from heliobus.bus import Bus, Message
@@ -257,3 +261,51 @@ def test_a_whole_house_lives_behind_the_locks(tmp_path: Path) -> None:
             tmp_path / "before" / name
         ).read_bytes()
     assert not list(house.data.glob("*.rejected"))
+
+
+# The file of Debian's package, with its places changed.
+SERVICE = """\
+pid_file {0}/mosquitto.pid
+persistence true
+persistence_location {0}/lib/
+log_dest file {0}/mosquitto.log
+include_dir {0}/conf.d
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become the service's user")
+def test_the_service_of_debian_takes_it_as_its_own_user(
+    tmp_path: Path, heard: Heard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = require_program("mosquitto", package="mosquitto")
+    one = locked(tmp_path / "home")
+    (tmp_path / "home").mkdir(mode=0o700)
+    one.settings.data.mkdir()
+    os.chown(one.settings.data, 4711, 4711)  # whose heliobus is
+    commands.init(one.settings, None, Wish(), io.StringIO())
+    for folder in (tmp_path / "conf.d", tmp_path / "lib"):
+        folder.mkdir()
+        shutil.chown(folder, "mosquitto")
+    shutil.chown(tmp_path, "mosquitto")
+    out = io.StringIO()
+    commands.init(one.settings, None, Wish(), out)
+    said = "user mosquitto cannot reach its files here; run: sudo chmod o+x "
+    (line,) = [line for line in out.getvalue().splitlines() if line.startswith(said)]
+    assert str(tmp_path / "home") in line.split()
+    for folder in (one.folder, *one.folder.parents):
+        if str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    assert (one.folder / "users" / "axpert").stat().st_uid == 4711
+    (tmp_path / "mosquitto.conf").write_text(SERVICE.format(tmp_path))
+    (tmp_path / "conf.d" / "heliobus.conf").symlink_to(one.folder / "mosquitto.conf")
+    with subprocess.Popen([program, "-c", tmp_path / "mosquitto.conf"]) as service:
+        try:
+            assert heard.bus(one.broker, "axpert").wait_connected(10)
+            status = Path(f"/proc/{service.pid}/status").read_text()
+            assert f"\nUid:\t{os.stat(one.folder / 'acl').st_uid}\t" in status
+            one.add("anna", Role.READER)
+            service.send_signal(signal.SIGHUP)
+            assert heard.bus(one.broker, "anna").wait_connected(10)
+        finally:
+            service.terminate()
+    assert capsys.readouterr().err == ""
