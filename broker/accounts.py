@@ -34,6 +34,7 @@ _TOPIC: Final = re.compile(r"[^+#\s\0$/][^+#\s\0]*")
 class Wish:
     """What to make; None: as the last time."""
 
+    port: int | None = None  # on this computer itself
     listen: str | None = None
     tls: bool | None = None
     plain: bool | None = None
@@ -153,7 +154,7 @@ class Accounts:
         broker = self._settings.broker
         return Plan(
             folder=self.folder,
-            port=1883 if broker.tls else broker.port,
+            port=wish.port or (1883 if broker.tls else broker.port),
             listener=other,
             client_certificates=bool(wish.client_certificates),
             data=wish.data,

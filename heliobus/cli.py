@@ -261,6 +261,7 @@ def broker() -> None:
 
 @broker.command("init")
 @_FOLDER
+@click.option("--port", type=int, help="For this computer itself; else that of broker.url.")
 @click.option("--listen", metavar="ADDRESS[:PORT]", help="Listen for others, too; * is everywhere.")
 @click.option("--tls/--no-tls", default=None, help="With certificates of a CA of our own.")
 @click.option("--plain/--no-plain", default=None, help="Listen for others without TLS.")

@@ -3,14 +3,15 @@
 import os
 import signal
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from heliobus.errors import ConfigError
 from heliobus.own_broker import OwnBroker
-from heliobus.settings import BrokerSettings, BrokerStart
-from tests.helpers import BrokerProcess, free_port, wait_until
+from heliobus.settings import BrokerSettings, BrokerStart, Settings
+from tests.helpers import BrokerProcess, free_port, lacking, wait_until
 
 
 def test_auto_uses_a_broker_that_listens_there_already(
@@ -57,3 +58,19 @@ def test_a_broker_that_has_died_is_started_again(tmp_path: Path) -> None:
     finally:
         broker.stop()
     assert broker.pid == 0
+
+
+@pytest.mark.broker
+def test_a_broker_that_knows_no_users_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if find_spec("amqtt") is None:
+        lacking("amqtt is not installed here: pip install heliobus[demo]")
+    settings = BrokerSettings(
+        port=free_port(), start=BrokerStart.EMBEDDED, folder=tmp_path / "broker"
+    )
+    broker = OwnBroker(settings, tmp_path / "data", Settings("farm", tmp_path, tmp_path))
+    broker.start()
+    broker.stop()
+    assert "the embedded one knows no users: every program on this computer may do" in caplog.text
+    assert not settings.folder.exists()
