@@ -18,6 +18,8 @@ from tests.helpers import free_port, lacking, require_program, wait_until
 
 Server = TypeVar("Server", bound="DatabaseServer")
 READY_S = 30.0
+# Their own time zone, that of Berlin, must make no difference to what is stored.
+LOCAL_TIME = "CET-1CEST,M3.5.0,M10.5.0/3"
 # PostgreSQL refuses to run as root.
 _NOBODY = 65534
 
@@ -75,6 +77,7 @@ class DatabaseServer(ABC):
                 # It ends when the tests do, however they end.
                 ["setpriv", "--pdeathsig", "TERM", *self._as_user, *self._command(*options)],
                 cwd=self.folder,
+                env={**os.environ, "TZ": LOCAL_TIME},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -13,7 +13,7 @@ from heliobus.errors import ConfigError, SinkError
 from heliobus.settings import SinkSettings
 from sinks.sql import Sql, prepare
 from tests.databases import KEY, sample
-from tests.servers import DatabaseServer
+from tests.servers import DatabaseServer, MariaDB
 
 pytestmark = pytest.mark.database
 
@@ -174,6 +174,13 @@ def test_an_archive_without_a_reader_is_prepared_too(place: Place) -> None:
     said = place.prepare(reader="", reader_password_file="")
     assert len(said) == 3
     assert not (place.folder / "secrets" / "grafana").exists()
+
+
+def test_the_administrator_may_come_by_the_socket(mariadb: MariaDB, tmp_path: Path) -> None:
+    socket = f"{mariadb.folder}/data/mariadb.sock"
+    place = Place(mariadb, tmp_path, f"mysql+pymysql://root@localhost/?unix_socket={socket}")
+    assert place.prepare()[-1].endswith(f"can log in at 127.0.0.1/{place.database}")
+    mariadb.ask(f"DROP DATABASE {place.database}")
 
 
 def test_a_wrong_administrator_is_said_without_the_password(place: Place) -> None:
