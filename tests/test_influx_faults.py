@@ -103,8 +103,9 @@ def test_a_sink_whose_server_hangs_in_mid_answer_stops_in_order(
             assert "interrupted" in house.programs[SINK].said
             server.mishap = None
             house.start(SINK)
+            again_s = time.monotonic()
             wait_until(
-                lambda: house.asked() and not house.asked(time.monotonic() - SILENCE_S),
+                lambda: house.asked(again_s) and not house.asked(time.monotonic() - SILENCE_S),
                 f"an end of asking\n{house.said}",
             )
             house.stop(BRIDGE)
