@@ -190,6 +190,7 @@ def _site(sun: float, at_ms: int, hours: float) -> dict[str, Value]:
         "load_w": 700.0,
         "battery_w": round(3000.0 * sun - 500.0, 1),
         "grid_w": -120.0,
+        "generator_w": 0.0,
         "soc_percent": round(50.0 + 40.0 * sun, 1),
         "yield_today_kwh": _today(at_ms, 24.0),
         "yield_kwh": round(5000.0 + hours, 3),

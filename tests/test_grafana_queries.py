@@ -26,6 +26,7 @@ from tests.servers import MariaDB
 Rows = Sequence[Mapping[str, Any]]
 LANGUAGES = ("influxql", "mysql", "sqlite")
 BATCH = 1000
+FLOW = ("pv", "house", "battery", "grid", "generator", "soc")
 
 
 @dataclass
@@ -64,6 +65,19 @@ class Server:
         panel = next(p for p in page["panels"] if p["title"] == title)
         target = next(t for t in panel["targets"] if t["refId"] == ref)
         return self.ask(expand(self.language, target, self.view(page, panel)))
+
+    def flow(self, totals: str) -> Mapping[str, float]:
+        """Give the values of the energy flow: Grafana takes the first that is found."""
+        page = self.page("overview")
+        panel = next(p for p in page["panels"] if p["type"] == "canvas")
+        view = self.view(page, panel)
+        view = View(view.end_ms, view.length_s, {**view.values, "totals": [totals]})
+        found: dict[str, float] = {}
+        for target in panel["targets"]:
+            for row in self.ask(expand(self.language, target, view)):
+                shown = {n: float(v) for n, v in row.items() if "_" not in n and n in FLOW}
+                found = {**shown, **found}
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +176,26 @@ def test_a_device_whose_clock_is_an_hour_late_has_the_right_day(server: Server) 
     by_inverter = _by_day(server.rows("opendtu", "Yield by day"), "roof")
     assert by_inverter["2026-11-19"] == pytest.approx(4.948)
     assert by_inverter["2026-11-20"] == pytest.approx(4.948)
+
+
+@pytest.mark.database
+def test_where_the_load_is_not_measured_the_house_is_what_inverters_with_a_battery_deliver(
+    server: Server, house: list[Sample]
+) -> None:
+    (newest,) = [s for s in house if s.device == "inverter" and s.time_ms == END_MS]
+    assert "load_w" not in newest.values
+    assert server.flow("inverter")["house"] == newest.values["output_w"]
+    assert "grid" not in server.flow("inverter")
+    assert server.flow("site") == pytest.approx(
+        {
+            "pv": 3970.8,
+            "house": 700.0,
+            "battery": 2478.1,
+            "grid": -120.0,
+            "generator": 0,
+            "soc": 89.7,
+        }
+    )
 
 
 def _fill(url: str, house: Sequence[Sample], folder: Path) -> None:

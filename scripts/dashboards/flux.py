@@ -37,6 +37,7 @@ _STEPS: Mapping[Shape, Sequence[str]] = {
     ),
     Shape.LATEST: ("last()", *_BY_DEVICE),
     Shape.LATEST_TOTAL: ("last()", "group()", "sum()"),
+    Shape.NAMED: ("last()", "group()", "{how}()", "map(fn: (r) => ({{{named}}}))"),
     Shape.TABLE: (
         "last()",
         # Every newest value at one time, so that they share one row.
@@ -68,6 +69,16 @@ _STEPS: Mapping[Shape, Sequence[str]] = {
 }
 
 
+# Of the newest values of a device only those of one field, where there is another, too.
+_WITH = (
+    "last()",
+    'group(columns: ["site", "device"])',
+    'pivot(rowKey: ["device"], columnKey: ["_field"], valueColumn: "_value")',
+    "filter(fn: (r) => exists r.{only_with} and exists r.{field})",
+    "map(fn: (r) => ({{_time: v.timeRangeStop, device: r.device, _value: r.{field}}}))",
+)
+
+
 class Flux:
     """The dashboards for Flux; the bucket is the data source's default."""
 
@@ -76,6 +87,7 @@ class Flux:
     datasource = "influxdb"
     uid = "heliobus-flux"
     time = "Time"
+    chooses = False
 
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:  # noqa: ARG002
         """Give the target: nothing but the text."""
@@ -115,7 +127,18 @@ class Flux:
         """Give the query."""
         head, *steps = _base(query)
         columns = _texts("device", *query.fields)
-        steps += [step.format(how=query.how, columns=columns) for step in _STEPS[query.shape]]
+        named = ", ".join(f"{name}: r._value" for name in query.names)
+        forms = [*(_WITH if query.only_with else ()), *_STEPS[query.shape]]
+        for form in forms:
+            steps.append(
+                form.format(
+                    how=query.how,
+                    columns=columns,
+                    named=named,
+                    field=query.field,
+                    only_with=query.only_with,
+                )
+            )
         if query.shape in (Shape.DAYS, Shape.DAYS_COUNTED):
             head = _LOCAL + head
         if table and query.shape in (Shape.DAYS, Shape.DAYS_COUNTED):
@@ -130,7 +153,8 @@ def _base(query: Query) -> list[str]:
     elif query.shape in (Shape.FAMILY, Shape.FAMILY_LATEST):
         fields = f"r._field =~ /^{query.field}$/"
     else:
-        fields = " or ".join(f'r._field == "{name}"' for name in query.fields)
+        asked = (*query.fields, *((query.only_with,) if query.only_with else ()))
+        fields = " or ".join(f'r._field == "{name}"' for name in asked)
     place = "r.site =~ /^${site:regex}$/"
     if query.shape is not Shape.EVENTS and not query.every_device:
         place += " and r.device =~ /^${device:regex}$/"

@@ -27,6 +27,10 @@ _TEXTS: Mapping[Shape, str] = {
     Shape.LATEST_TOTAL: (
         f'SELECT sum("v") FROM (SELECT last("{{field}}") AS "v" {_FROM} "device") WHERE $timeFilter'
     ),
+    Shape.NAMED: (
+        f'SELECT {{named}} FROM (SELECT last("{{field}}") AS "v" {_FROM} "device")'
+        " WHERE $timeFilter"
+    ),
     Shape.TABLE: f'SELECT {{columns}} {_FROM} "device"',
     Shape.FAMILY: f"SELECT mean(/^{{field}}$/) {_FROM} time($__interval) fill(none)",
     Shape.FAMILY_LATEST: 'SELECT last(/^{field}$/) FROM "{kind}" WHERE {where}',
@@ -53,6 +57,7 @@ class InfluxQL:
     datasource = "influxdb"
     uid = "heliobus-influxql"
     time = "Time"
+    chooses = False
 
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:
         """Give the target: raw text, as a time series or a table."""
@@ -95,13 +100,15 @@ class InfluxQL:
             field=query.field,
             how=query.how,
             columns=", ".join(f'last("{name}") AS "{name}"' for name in query.fields),
+            named=", ".join(f'{query.how}("v") AS "{name}"' for name in query.names),
             where=_where(query),
         )
 
 
 def _where(query: Query) -> str:
     device = "" if query.every_device else ' AND "device" =~ /^$device$/'
-    return f'$timeFilter AND "site" =~ /^$site$/{device}'
+    there = f' AND "{query.only_with}" > -1000000' if query.only_with else ""
+    return f'$timeFilter AND "site" =~ /^$site$/{device}{there}'
 
 
 def _variable(name: str, label: str, text: str, **more: Any) -> dict[str, Any]:

@@ -16,7 +16,8 @@ DEVICE = "{device}"
 class Language(Protocol):
     """One query language on one data source of Grafana.
 
-    `time` is what its time column is called in a table.
+    `time` is what its time column is called in a table. `chooses`: one query of it can ask for
+    another thing where there is nothing; else both are asked, and Grafana takes the first found.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Language(Protocol):
     datasource: str
     uid: str
     time: str
+    chooses: bool
 
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:
         """Give the target of a panel, without refId and data source."""

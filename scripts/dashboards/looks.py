@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from scripts.dashboards import flow
 from scripts.dashboards.language import DEVICE, Language
-from scripts.dashboards.meaning import PLAIN, TEXT, Meaning
+from scripts.dashboards.meaning import PLAIN, TEXT, THRESHOLDS, Meaning
 from scripts.dashboards.model import (
     TOTALS,
     Look,
@@ -28,6 +29,7 @@ _TYPES: Mapping[Look, str] = {
     Look.YEARS: "barchart",
     Look.STATES: "state-timeline",
     Look.TABLE: "table",
+    Look.FLOW: "canvas",
     Look.TEXT: "text",
 }
 _NEWEST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
@@ -72,6 +74,7 @@ _OPTIONS: Mapping[Look, Mapping[str, Any]] = {
         "alignValue": "left",
         "rowHeight": 0.9,
     },
+    Look.FLOW: flow.options(),
     Look.TABLE: {"cellHeight": "md", "showHeader": True, "footer": {"show": False}},
 }
 _LINE = {
@@ -96,7 +99,7 @@ _CUSTOM: Mapping[Look, Mapping[str, Any]] = {
 }
 _BY_THRESHOLD = (Look.STAT, Look.GAUGE, Look.BARGAUGE, Look.STATES)
 _SPANS = {Look.MONTHS: "YYYY-MM", Look.YEARS: "YYYY"}
-_TABLES = (Look.TABLE, Look.MONTHS, Look.YEARS)
+_TABLES = (Look.TABLE, Look.MONTHS, Look.YEARS, Look.FLOW)
 _SUM = "value (sum)"
 
 
@@ -117,6 +120,7 @@ class Looks:
         if panel.look is Look.TEXT:
             return {**head, "options": {"mode": "markdown", "content": panel.text}}
         recent = {"timeFrom": panel.recent, "hideTimeOverride": True} if panel.recent else {}
+        version = {"pluginVersion": flow.WRITTEN_FOR} if panel.look is Look.FLOW else {}
         return {
             **head,
             "datasource": self.datasource,
@@ -130,6 +134,7 @@ class Looks:
             # No interval is shorter: what is measured every 5 s has two values in each.
             "interval": "10s",
             **recent,
+            **version,
         }
 
     @property
@@ -138,7 +143,7 @@ class Looks:
         return {"type": self._language.datasource, "uid": "${datasource}"}
 
     def _targets(self, page: Page, panel: Panel) -> Iterator[dict[str, Any]]:
-        for ref, query in _lettered(panel.queries):
+        for ref, query in _lettered(self._asked(panel)):
             text = (
                 query.shape in (Shape.WORDS, Shape.FAMILY_LATEST) and self._language.time == "time"
             )
@@ -146,6 +151,15 @@ class Looks:
             asked = query if page.devices else replace(query, every_device=True)
             target = self._language.target(asked, self._legend(panel, query), table=table)
             yield {"refId": ref, "datasource": self.datasource, **target}
+
+    def _asked(self, panel: Panel) -> list[Query]:
+        """Give the queries, each followed by what is asked where it finds nothing."""
+        asked: list[Query] = []
+        for query in panel.queries:
+            asked.append(query)
+            if query.otherwise and not self._language.chooses:
+                asked.append(query.otherwise)
+        return asked
 
     def _field_title(self, query: Query) -> str:
         kind = "site" if query.kind == TOTALS else query.kind
@@ -186,11 +200,15 @@ class Looks:
 
     def _color_mode(self, panel: Panel, steps: Steps) -> str:
         by_threshold = panel.look in _BY_THRESHOLD and steps != PLAIN
-        return "thresholds" if by_threshold or panel.look is Look.TABLE else "palette-classic"
+        always = panel.look in (Look.TABLE, Look.FLOW)
+        return "thresholds" if by_threshold or always else "palette-classic"
 
     def _overrides(self, page: Page, panel: Panel) -> Iterator[dict[str, Any]]:
         if panel.look is Look.TABLE:
             yield from self._columns(panel)
+            return
+        if panel.look is Look.FLOW:
+            yield from self._flow()
             return
         if panel.look in _SPANS:
             yield _override("byName", _SUM, {"displayName": panel.queries[0].title or "Energy"})
@@ -209,6 +227,12 @@ class Looks:
                 changes |= self._own_unit(panel, field.name, page.kinds(query)[0])
             if changes:
                 yield _override("byFrameRefID", ref, changes)
+
+    def _flow(self) -> Iterator[dict[str, Any]]:
+        for name, found in flow.changes(THRESHOLDS["soc_percent"]):
+            steps = found.get("thresholds")
+            coloured = {"thresholds": _thresholds(steps)} if steps else {}
+            yield _override("byName", name, {**found, **coloured})
 
     def _own_unit(self, panel: Panel, name: str, kind: str) -> dict[str, Any]:
         field = self._meaning.field(kind, name)

@@ -20,6 +20,7 @@ class Shape(Enum):
     TOTAL = auto()  # one line: the sum over all devices
     LATEST = auto()  # the newest value of each device
     LATEST_TOTAL = auto()  # the sum of these
+    NAMED = auto()  # the same, or their mean, as a row with a column for each of the names
     TABLE = auto()  # one row per device, one column per field, newest values
     WORDS = auto()  # a text over time, per device
     FAMILY = auto()  # one line per member of a family such as cell_01_v, of one device
@@ -42,6 +43,7 @@ class Look(Enum):
     YEARS = auto()
     STATES = auto()  # coloured bands over time
     TABLE = auto()
+    FLOW = auto()  # the diagram of scripts/dashboards/flow.py
     TEXT = auto()
 
 
@@ -54,7 +56,9 @@ class Query:
     """One question. `fields` is one name, but many for a TABLE and a pattern for a FAMILY.
 
     `how` is mean, max, min or last within an interval. Where `every_device` is true, the page's
-    variable `device` does not count. `style` are further properties of its lines.
+    variable `device` does not count. `style` are further properties of its lines. NAMED alone has
+    the others: `how` is sum or mean, `only_with` a field that a device must report, too, and
+    `otherwise` is asked where this finds nothing.
     """
 
     shape: Shape
@@ -65,6 +69,9 @@ class Query:
     color: str = ""
     every_device: bool = False
     style: Mapping[str, object] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    only_with: str = ""
+    otherwise: "Query | None" = None
 
     @property
     def field(self) -> str:

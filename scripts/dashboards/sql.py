@@ -9,7 +9,7 @@ time zone such as +02:00, for days that begin at midnight where the person sits.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from scripts.dashboards.language import DEVICE, EVENT_FIELDS, EVENT_LIMIT, LATE_MIN, variable
@@ -40,6 +40,9 @@ SELECT MAX({{epoch}}) AS time, {{newest}} + 0.0 AS value
 {_THERE}
 GROUP BY t.device_id) each_device
 HAVING COUNT(*) > 0""",
+    Shape.NAMED: """\
+SELECT {named} FROM (SELECT COALESCE({choices}, NULL) AS value) found
+WHERE value IS NOT NULL""",
     Shape.TABLE: """\
 SELECT devices.device AS device, {columns}
 {source}
@@ -73,6 +76,11 @@ SELECT {{at}} AS time, devices.bridge AS device, {_EVENT}
 {{source}}
 ORDER BY t.time DESC LIMIT {EVENT_LIMIT}""",
 }
+_CHOICE = f"""\
+(SELECT {{total}}(value) FROM (
+SELECT {{newest}} + 0.0 AS value
+{_THERE}
+GROUP BY t.device_id) each_device)"""
 # A family's columns come with its first values, so a variable asks which there are.
 _MEAN, _NEWEST = "mean", "newest"
 
@@ -82,6 +90,7 @@ class Sql(ABC):
 
     datasource: str
     time = "time"
+    chooses = True
     div: str
 
     def __init__(self, texts: Collection[str]) -> None:
@@ -165,12 +174,14 @@ class Sql(ABC):
         return _TEXTS[query.shape].format(
             field=query.field,
             column=column,
-            how=_HOW[query.how],
+            how=_HOW.get(query.how, ""),
             legend=legend,
             name="device" if table else "metric",
             metric="devices.device" if table else metric,
             columns=", ".join(f"{self._cell(name)} AS {name}" for name in query.fields),
             mean=f"${{{_family(query.field, _MEAN)}:csv}}",
+            named=", ".join(f"value AS {name}" for name in query.names),
+            choices=",\n".join(self._choices(query)),
             newest_members=f"${{{_family(query.field, _NEWEST)}:csv}}",
             newest=self.newest(column),
             interval=self.interval,
@@ -182,6 +193,19 @@ class Sql(ABC):
             quarter=f"{self.epoch} {self.div} {_QUARTER_S} * {_QUARTER_S}",
             source=self._source(query),
         )
+
+    def _choices(self, query: Query) -> Iterator[str]:
+        """Give what may be asked for, best first."""
+        choice: Query | None = query if query.shape is Shape.NAMED else None
+        while choice is not None:
+            column = f"t.{choice.field}"
+            yield _CHOICE.format(
+                total={"sum": "SUM", "mean": "AVG"}[choice.how],
+                newest=self.newest(column),
+                column=column,
+                source=self._source(choice),
+            )
+            choice = choice.otherwise
 
     def _day(self, epoch: str) -> str:
         """Give the begin of the local day that these seconds since 1970 lie in."""
@@ -197,6 +221,8 @@ class Sql(ABC):
         where = f"{self.in_range} AND devices.site IN (${{site:sqlstring}})"
         if query.shape is not Shape.EVENTS and not query.every_device:
             where += " AND devices.device IN (${device:sqlstring})"
+        if query.only_with:
+            where += f" AND t.{query.only_with} IS NOT NULL"
         return f"FROM {table} t JOIN devices ON devices.id = t.device_id\nWHERE {where}"
 
     def _families(self, page: Page) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The house at a glance: where power comes from and where it goes."""
 
+from scripts.dashboards import flow
 from scripts.dashboards.model import (
     EVENTS,
     TOTALS,
@@ -22,7 +23,42 @@ _BIG = {"text": {"valueSize": 42}}
 _ALONE = {"custom_stacking": {"mode": "none", "group": "A"}, "custom_fillOpacity": 0}
 
 _FLOW = Row(
-    "Energy flow: PV → house ↔ battery, grid",
+    "Energy flow",
+    (
+        Panel(
+            "Who feeds whom",
+            "Power now. The thicker the arrow, the more: from 20 W, from 1 kW, from 3 kW. The"
+            " battery is positive while charging, the grid while importing. Where the load is not"
+            " measured, the house is what the inverters with a battery deliver. A generator is"
+            " shown where one is measured.",
+            Look.FLOW,
+            flow.QUERIES,
+            height=12,
+            recent=_NOW,
+            steps=((None, flow.CLEAR),),
+        ),
+        Panel(
+            "Balance",
+            "What feeds the house, stacked: PV, the battery while discharging (above zero) or"
+            " charging (below), the grid while importing (above) or exporting (below). The lines"
+            " are the house and what the inverters deliver. The battery is drawn with its sign"
+            " turned: on the bus, + is charging.",
+            Look.STACK,
+            (
+                total(TOTALS, "pv_w", "PV", PV),
+                total(TOTALS, "battery_w", "Battery", BATTERY, custom_transform="negative-Y"),
+                total(TOTALS, "grid_w", "Grid", GRID),
+                total(TOTALS, "load_w", "House", HOUSE, **_ALONE),
+                total("inverter", "output_w", "Inverters", "light-blue", **_ALONE),
+            ),
+            width=12,
+            height=12,
+        ),
+    ),
+)
+
+_NUMBERS = Row(
+    "Now",
     (
         Panel(
             "☀ PV →",
@@ -85,39 +121,6 @@ _FLOW = Row(
     ),
 )
 
-_BALANCE = Row(
-    "Over time",
-    (
-        Panel(
-            "Balance",
-            "What feeds the house, stacked: PV, the battery while discharging (above zero) or"
-            " charging (below), the grid while importing (above) or exporting (below). The lines"
-            " are the house and what the inverters deliver. The battery is drawn with its sign"
-            " turned: on the bus, + is charging.",
-            Look.STACK,
-            (
-                total(TOTALS, "pv_w", "PV", PV),
-                total(TOTALS, "battery_w", "Battery", BATTERY, custom_transform="negative-Y"),
-                total(TOTALS, "grid_w", "Grid", GRID),
-                total(TOTALS, "load_w", "House", HOUSE, **_ALONE),
-                total("inverter", "output_w", "Inverters", "light-blue", **_ALONE),
-            ),
-            width=16,
-            height=10,
-        ),
-        Panel(
-            "State of charge",
-            "How full the battery was.",
-            Look.LINES,
-            lines(TOTALS, "soc_percent"),
-            width=8,
-            height=10,
-            minimum=0,
-            maximum=100,
-        ),
-    ),
-)
-
 _TODAY = Row(
     "Today",
     (
@@ -127,7 +130,7 @@ _TODAY = Row(
             Look.STAT,
             (newest_total(TOTALS, "yield_today_kwh", "PV", PV),),
             width=4,
-            height=4,
+            height=6,
             recent=_NOW,
         ),
         Panel(
@@ -136,15 +139,25 @@ _TODAY = Row(
             Look.STAT,
             (newest_total(TOTALS, "load_today_kwh", "House", HOUSE),),
             width=4,
-            height=4,
+            height=6,
             recent=_NOW,
+        ),
+        Panel(
+            "State of charge",
+            "How full the battery was.",
+            Look.LINES,
+            lines(TOTALS, "soc_percent"),
+            width=16,
+            height=6,
+            minimum=0,
+            maximum=100,
         ),
         Panel(
             "Modes",
             "What each inverter was doing.",
             Look.STATES,
             words("inverter", "mode"),
-            width=16,
+            width=24,
             height=4,
         ),
     ),
@@ -176,6 +189,6 @@ OVERVIEW = Page(
     "heliobus: Overview",
     "The house at a glance. On the bus and here, battery power is positive while charging and grid"
     " power positive while importing.",
-    (_FLOW, _BALANCE, _TODAY, _HEALTH),
+    (_FLOW, _NUMBERS, _TODAY, _HEALTH),
     totals=("site", "inverter"),
 )
