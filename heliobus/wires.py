@@ -30,9 +30,11 @@ class Wires:
         self._is_reaching = False
         self._is_ended = False
         self._why = ""
+        self._gone: tuple[type[Exception], ...] = (OSError, AttributeError, ValueError)
 
     def watch(self, engine: sa.Engine) -> None:
         """Know the connections of an engine from now on."""
+        self._gone = (*self._gone, engine.dialect.loaded_dbapi.Error)
         sa.event.listen(engine, "do_connect", self._reach)
         sa.event.listen(engine, "connect", self._opened, insert=True)  # before anything is asked
         sa.event.listen(engine, "close", self._closed)
@@ -71,7 +73,8 @@ class Wires:
     def _cut(self, why: str) -> None:
         self._why = why
         for connection in list(self._open.values()):
-            _shut(connection)
+            with suppress(*self._gone):
+                _shut(connection)
 
     def _reach(self, dialect: sa.Dialect, _record: Any, args: Any, options: Any) -> Any:
         if self._why:  # the call has been cut short already
@@ -91,8 +94,7 @@ class Wires:
 
 def _shut(connection: Any) -> None:
     """End what goes over a connection in both directions; whoever reads from it finds its end."""
-    with suppress(OSError, AttributeError, ValueError):  # it may be closed by now
-        # psycopg says its number; PyMySQL does not, and has no other way to be interrupted.
-        own = connection if hasattr(connection, "fileno") else connection._sock  # noqa: SLF001
-        with socket.socket(fileno=os.dup(own.fileno())) as twin:
-            twin.shutdown(socket.SHUT_RDWR)
+    # psycopg says its number; PyMySQL does not, and has no other way to be interrupted.
+    own = connection if hasattr(connection, "fileno") else connection._sock  # noqa: SLF001
+    with socket.socket(fileno=os.dup(own.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)

@@ -95,7 +95,7 @@ def url(mariadb: MariaDB) -> Iterator[str]:
     yield from fresh_at(mariadb.url)
 
 
-@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
+@pytest.mark.parametrize("kind", ["mariadb", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_a_frozen_server_delays_no_stop_and_loses_nothing(
     kind: str, mosquitto: BrokerProcess, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from heliobus import config
 from heliobus.errors import ConfigError, SinkError
 from heliobus.settings import SinkSettings
 from sinks.sql import Sql, prepare
 from tests.databases import KEY, sample
+from tests.helpers import ROOT
 from tests.servers import DatabaseServer, MariaDB
 
 pytestmark = pytest.mark.database
+
+README = (ROOT / "sinks" / "sql" / "README.md").read_text(encoding="utf-8")
 
 WRITES = (
     "INSERT INTO devices (site, bridge, device) VALUES ('farm', 'x', 'y')",
@@ -190,6 +194,38 @@ def test_a_wrong_administrator_is_said_without_the_password(place: Place) -> Non
     with pytest.raises(SinkError, match=r"Access denied|authentication failed") as raised:
         place.prepare()
     assert "hush" not in str(raised.value)
+
+
+def test_what_the_readme_makes_by_hand_is_the_same(mariadb: MariaDB, tmp_path: Path) -> None:
+    (by_hand,) = re.findall(r"```sql\n(  CREATE .*?)```", README, re.DOTALL)
+    url = f"{mariadb.url}/heliobus"
+    try:
+        for statement in by_hand.split(";")[:-1]:
+            mariadb.ask(statement)
+        (tmp_path / "password").write_text("a long password\n")
+        options = {"url": url.replace("root@", "heliobus@"), "password_file": "password"}
+        sql = Sql(SinkSettings("archive", "sql", options=options), folder=tmp_path, data=tmp_path)
+        assert sql.write([sample(1)], {KEY: 1}).stored == 1
+        sql.close()
+        reader = sa.create_engine(url.replace("root@", "grafana:another long password@"))
+        with reader.connect() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM inverter").scalar() == 1
+            with pytest.raises(sa.exc.DBAPIError, match="denied"):
+                connection.exec_driver_sql(WRITES[0])
+        reader.dispose()
+    finally:
+        mariadb.ask("DROP DATABASE IF EXISTS heliobus")
+
+
+def test_the_configuration_in_the_readme_is_valid_and_its_administrators_are_understood(
+    tmp_path: Path,
+) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "heliobus.yaml").write_text(f"site: farm\n{text}")
+    sink = config.load(tmp_path / "heliobus.yaml").sinks["archive"]
+    Sql(sink, folder=tmp_path, data=tmp_path)
+    admins = re.findall(r"^  \| .* \| `(\w+\+\w+://.*?)` \|$", README, re.MULTILINE)
+    assert [sa.make_url(admin).username for admin in admins] == ["root", "root", "postgres"]
 
 
 # ---------------------------------------------------------------- what needs no server
