@@ -14,8 +14,16 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "M": 30 * 86_400, "y": 365 
 # @grafana/data rangeutil.roundInterval: the steps that an interval is rounded to, in seconds.
 _STEPS_S = (10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 _POINTS = 1000
+# Where a target keeps its text.
+KEYS = {
+    "influxql": "query",
+    "flux": "query",
+    "mysql": "rawSql",
+    "sqlite": "queryText",
+    "promql": "expr",
+}
 ZONE = "Europe/Berlin"
-OFFSET = "+01:00"  # of Berlin in November
+OFFSET, OFFSET_S = "+01:00", 3600  # of Berlin in November
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,19 @@ def seconds(text: str) -> float:
 
 def expand(language: str, target: Mapping[str, Any], view: View) -> str:
     """Give the text that the server gets."""
-    key = {"influxql": "query", "flux": "query", "mysql": "rawSql", "sqlite": "queryText"}
-    return expand_text(language, target[key[language]], view)
+    return expand_text(language, target[KEYS[language]], view)
 
 
 def expand_text(language: str, text: str, view: View) -> str:
     """Expand the text of a target or of a variable."""
-    text = _variables(text, view, in_regex=language == "influxql")
-    dialects = {"influxql": _influxql, "mysql": _mysql, "sqlite": _plain, "flux": _flux}
+    text = _variables(text, view, in_regex=language in ("influxql", "promql"))
+    dialects = {
+        "influxql": _influxql,
+        "mysql": _mysql,
+        "sqlite": _plain,
+        "flux": _flux,
+        "promql": _promql,
+    }
     text = dialects[language](text, view)
     if re.search(r"\$[\w{]", text):
         raise ValueError(f"not expanded: {text}")
@@ -110,6 +123,10 @@ def _mysql(text: str, view: View) -> str:
         raise ValueError(f"$__{name}: no macro of the MySQL data source that is used here")
 
     return re.sub(r"\$__([_a-zA-Z0-9]+)\(([^)]*)\)", macro, text)
+
+
+def _promql(text: str, view: View) -> str:
+    return text.replace("$__range", f"{round(view.length_s)}s")
 
 
 def _plain(text: str, view: View) -> str:  # noqa: ARG001 - as the others

@@ -213,6 +213,30 @@ def test_what_a_container_can_read_of_others_passwords_is_what_it_needs() -> Non
         assert all(ro for source, _, ro in mounts(SERVICES[name]) if source in kept), name
 
 
+def choices() -> list[str]:
+    """Give the dashboards that .env.example explains; the container has no plugin for SQLite."""
+    (block,) = [each for each in ENV_EXAMPLE.split("\n\n") if "DASHBOARDS=" in each]
+    return re.findall(r"\b(?:influxql|flux|mysql|promql|sqlite)\b", block.split("DASHBOARDS=")[0])
+
+
+def test_grafana_is_given_the_dashboards_that_are_chosen_and_no_other_database_s_secret() -> None:
+    assert choices() == ["influxql", "flux", "mysql", "promql"]
+    steps = {"influxql": "influx", "flux": "influx", "mysql": "mariadb"}
+    for choice in choices():
+        given = filled_in(values={"DASHBOARDS": choice})["services"]["grafana"]
+        (folder,) = [s for s, target, _ in mounts(given) if target == "/etc/grafana/provisioning"]
+        assert folder == f"./grafana/provisioning/{choice}"
+        files = [path.read_text() for path in (ROOT / folder).glob("*/*.yaml")]
+        assert len(files) == 2
+        secrets = set(re.findall(r"/etc/heliobus/reader/(\w+)", "".join(files)))
+        assert secrets == ({steps[choice]} if choice in steps else set())
+
+
+def test_a_wrong_choice_of_dashboards_is_refused_and_makes_no_folder() -> None:
+    (mount,) = [v for v in SERVICES["grafana"]["volumes"] if isinstance(v, dict)]
+    assert mount["bind"] == {"create_host_path": False}
+
+
 # ------------------------------------------------------------------ places
 
 

@@ -19,7 +19,7 @@ from scripts.dashboards.pages import PAGES
 from tests.helpers import ROOT
 
 Json = Mapping[str, Any]
-VARIANTS = ("flux", "influxql", "mysql", "sqlite")
+VARIANTS = ("flux", "influxql", "mysql", "promql", "sqlite")
 SCREEN = 24
 GRAFANA = ROOT / "grafana"
 
@@ -184,6 +184,60 @@ def test_members_of_a_family_keep_the_name_that_is_shortened() -> None:
             assert shown == ["1", "16"], panel["title"]
 
 
+def columns(name: str) -> dict[str, Json]:
+    """Give the columns of the table of newest values of a page, by what Grafana calls them."""
+    (table,) = [
+        panel
+        for panel in DASHBOARDS[name]["panels"]
+        if panel["type"] == "table" and panel["title"].startswith("Each")
+    ]
+    return {
+        each["matcher"]["options"]: {one["id"]: one["value"] for one in each["properties"]}
+        for each in table["fieldConfig"]["overrides"]
+    }
+
+
+def test_without_text_a_code_has_words_only_where_it_is_a_place_in_the_contract_s_list() -> None:
+    # An Axpert says 66 for `battery`; the sink numbers the roles of components itself.
+    mode = columns("promql/inverter")["Value #A"]
+    assert mode["displayName"] == "Mode (code)"
+    assert "mappings" not in mode
+    (words,) = columns("promql/health")["Value #A"]["mappings"]
+    assert {value: word["text"] for value, word in words["options"].items()} == {
+        "0": "bridge",
+        "1": "sink",
+        "2": "broker",
+    }
+
+
+def test_without_text_a_column_is_a_query_and_has_the_name_of_its_value() -> None:
+    for page in ("battery", "inverter", "meters", "opendtu", "health"):
+        (table,) = [
+            panel
+            for panel in DASHBOARDS[f"promql/{page}"]["panels"]
+            if panel["type"] == "table" and panel["title"].startswith("Each")
+        ]
+        refs = [f"Value #{target['refId']}" for target in table["targets"]]
+        assert [name for name in columns(f"promql/{page}") if name != "device"] == refs
+        assert {target["format"] for target in table["targets"]} == {"table"}
+        assert [step["id"] for step in table["transformations"]] == ["merge", "organize"]
+
+
+def test_without_text_no_panel_asks_for_it() -> None:
+    titles = {name: {p["title"] for p in one["panels"]} for name, one in DASHBOARDS.items()}
+    assert titles["influxql/overview"] - titles["promql/overview"] == {"Modes", "Events"}
+    assert titles["influxql/health"] - titles["promql/health"] == {"Events"}
+    assert titles["influxql/battery"] == titles["promql/battery"]
+
+
+def test_a_step_of_a_day_stays_one_day_however_narrow_the_panel() -> None:
+    for panel in DASHBOARDS["promql/energy"]["panels"]:
+        for target in panel.get("targets", ()):
+            assert target["interval"] == "1d"
+            # Ten years of them.
+            assert panel["maxDataPoints"] >= 3660
+
+
 MEMBERS = tuple(
     name.format(number)
     for name in ("mean_cell_{}_v", "last_cell_{}_balancing", "mean_temperature_{}_c")
@@ -194,43 +248,62 @@ MEMBERS = tuple(
 # ---------------------------------------------------------------- provisioning
 
 
-def provisioned(folder: str) -> Iterator[tuple[Path, Json]]:
-    """Give the files that Grafana reads as they are, and those to choose from."""
-    for path in sorted(GRAFANA.glob(f"*/{folder}/*.yaml")):
-        yield path, yaml.safe_load(path.read_text())
+def provisioned(variant: str, what: str) -> Iterator[Json]:
+    """Give what Grafana reads when it is given the folder of a variant."""
+    for path in sorted((GRAFANA / "provisioning" / variant / what).glob("*.yaml")):
+        yield from yaml.safe_load(path.read_text())[
+            {"datasources": "datasources", "dashboards": "providers"}[what]
+        ]
 
 
-def test_provisioned_data_sources_are_those_of_the_dashboards() -> None:
-    sources = {s["uid"]: s for _, file in provisioned("datasources") for s in file["datasources"]}
-    assert set(sources) == {f"heliobus-{variant}" for variant in VARIANTS}
-    for one in DASHBOARDS.values():
-        chosen = one["templating"]["list"][0]
-        assert sources[chosen["current"]["value"]]["type"] == chosen["query"]
-        assert sources[chosen["current"]["value"]]["name"] == chosen["current"]["text"]
+def test_there_is_a_folder_to_provision_for_every_variant() -> None:
+    folders = (GRAFANA / "provisioning").iterdir()
+    assert {folder.name for folder in folders} == set(VARIANTS)
+    for variant in VARIANTS:
+        found = {path.name for path in (GRAFANA / "provisioning" / variant).iterdir()}
+        assert found == {"datasources", "dashboards"}
 
 
-def test_provisioning_holds_no_secret() -> None:
-    for _, file in provisioned("datasources"):
-        for source in file["datasources"]:
-            for value in source.get("secureJsonData", {}).values():
-                assert re.fullmatch(r"(Token )?\$__file\{[^}]+\}", value)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_comes_with_its_data_source_and_its_dashboards_only(variant: str) -> None:
+    (provider,) = provisioned(variant, "dashboards")
+    assert provider["name"] == f"heliobus-{variant}"
+    assert provider["options"]["path"] == f"/etc/grafana/dashboards/{variant}"
+    sources = {source["uid"]: source for source in provisioned(variant, "datasources")}
+    (chosen,) = [source["uid"] for source in sources.values() if source.get("isDefault")]
+    for name, one in DASHBOARDS.items():
+        if name.startswith(f"{variant}/"):
+            first = one["templating"]["list"][0]
+            assert first["current"]["value"] == chosen == f"heliobus-{variant}"
+            assert first["current"]["text"] == sources[chosen]["name"]
+            assert first["query"] == sources[chosen]["type"]
 
 
-def test_what_is_provisioned_from_the_start_needs_nothing_but_influxdb() -> None:
-    # Grafana does not start when a file of a secret is missing, or shows pages without a source.
-    given = {path.stem for path in (GRAFANA / "provisioning").glob("*/*.yaml")}
-    assert given == {"influxdb", "influxql"}
+@pytest.mark.parametrize(
+    ("variant", "servers", "secrets"),
+    [
+        ("influxql", {"http://influxdb:8086"}, {"influx"}),
+        ("flux", {"http://influxdb:8086"}, {"influx"}),
+        ("mysql", {"mariadb:3306"}, {"mariadb"}),
+        ("promql", {"http://victoriametrics:8428"}, set()),
+        ("sqlite", {None}, set()),
+    ],
+)
+def test_a_variant_needs_no_other_database_s_secret(
+    variant: str, servers: set[str], secrets: set[str]
+) -> None:
+    # Grafana does not start while the file of a secret is missing.
+    found = list(provisioned(variant, "datasources"))
+    assert {source.get("url") for source in found} == servers
+    files = re.findall(r"\$__file\{/etc/heliobus/reader/(\w+)\}", json.dumps(found))
+    assert set(files) == secrets
 
 
-def test_each_variant_is_provisioned_from_its_folder() -> None:
-    found = {
-        provider["name"]: provider["options"]["path"]
-        for _, file in provisioned("dashboards")
-        for provider in file["providers"]
-    }
-    assert set(found) == {f"heliobus-{variant}" for variant in VARIANTS}
-    for name, path in found.items():
-        assert path.endswith(f"/dashboards/{name.removeprefix('heliobus-')}")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_provisioning_holds_no_secret(variant: str) -> None:
+    for source in provisioned(variant, "datasources"):
+        for value in source.get("secureJsonData", {}).values():
+            assert re.fullmatch(r"(Token )?\$__file\{[^}]+\}", value)
 
 
 # ---------------------------------------------------------------- examples

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from scripts.dashboards.__main__ import FOLDER
+from tests.grafana_expander import KEYS
 
 Json = Mapping[str, Any]
 VARIANTS = sorted(path.name for path in FOLDER.iterdir())
-QUERY = {"influxql": "query", "flux": "query", "mysql": "rawSql", "sqlite": "queryText"}
 
 
 def canvas(variant: str) -> Json:
@@ -133,7 +133,7 @@ def test_every_arrow_leads_from_one_thing_that_is_there_to_another(panel: Json) 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_column_that_is_drawn_is_asked_for(variant: str) -> None:
     found = canvas(variant)
-    asked = " ".join(target[QUERY[variant]] for target in found["targets"])
+    asked = " ".join(target[KEYS[variant]] for target in found["targets"])
     drawn = set(re.findall(r'"field": "(\w+)"', json.dumps(found["options"])))
     assert drawn == set(properties(found))
     assert {name for name in drawn if not re.search(rf"\b{name}\b", asked)} == set()

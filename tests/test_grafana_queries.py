@@ -1,9 +1,7 @@
 """Every query of every dashboard, asked of real servers that hold three days of a house."""
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,70 +12,17 @@ import sqlalchemy as sa
 
 from heliobus import contract
 from heliobus.sample import Sample
-from scripts.dashboards.__main__ import FOLDER
 from scripts.dashboards.pages import PAGES
 from sinks.influx.layout import HeliobusLayout
 from tests.databases import sink
-from tests.grafana_expander import ZONE, View, expand, expand_text, is_sound, seconds
+from tests.grafana_expander import ZONE, is_sound
 from tests.grafana_house import END_MS, samples
-from tests.influx_servers import InfluxDB1
+from tests.grafana_servers import Metrics, Rows, Server
+from tests.influx_servers import InfluxDB1, VictoriaMetrics
 from tests.servers import MariaDB
 
-Rows = Sequence[Mapping[str, Any]]
-LANGUAGES = ("influxql", "mysql", "sqlite")
+LANGUAGES = ("influxql", "mysql", "sqlite", "promql")
 BATCH = 1000
-FLOW = ("pv", "house", "battery", "grid", "generator", "soc")
-
-
-@dataclass
-class Server:
-    """A server with the house in it. `ask` gives the rows of an answer."""
-
-    language: str
-    ask: Callable[[str], Rows]
-
-    def page(self, name: str) -> dict[str, Any]:
-        """Read a dashboard, as Grafana would."""
-        page: dict[str, Any] = json.loads((FOLDER / self.language / f"{name}.json").read_text())
-        return page
-
-    def view(self, page: Mapping[str, Any], panel: Mapping[str, Any]) -> View:
-        """Look at a panel: variables are asked from left to right, All is chosen."""
-        length_s = seconds(panel.get("timeFrom", page["time"]["from"]))
-        values: dict[str, Sequence[str]] = {}
-        for one in page["templating"]["list"]:
-            if one["type"] != "query":
-                continue
-            view = View(END_MS, length_s, values)
-            found = [_value(row) for row in self.ask(self.expanded(one["query"], view))]
-            assert found, f"variable {one['name']} of {page['uid']} has no values"
-            found.sort(reverse=one["sort"] == 2)
-            values[one["name"]] = found if one["multi"] else found[:1]
-        return View(END_MS, length_s, values)
-
-    def expanded(self, text: str, view: View) -> str:
-        """Expand the text of a variable."""
-        return expand_text(self.language, text, view)
-
-    def rows(self, page_name: str, title: str, ref: str = "A") -> Rows:
-        """Ask one target of the panel with this title."""
-        page = self.page(page_name)
-        panel = next(p for p in page["panels"] if p["title"] == title)
-        target = next(t for t in panel["targets"] if t["refId"] == ref)
-        return self.ask(expand(self.language, target, self.view(page, panel)))
-
-    def flow(self, totals: str) -> Mapping[str, float]:
-        """Give the values of the energy flow: Grafana takes the first that is found."""
-        page = self.page("overview")
-        panel = next(p for p in page["panels"] if p["type"] == "canvas")
-        view = self.view(page, panel)
-        view = View(view.end_ms, view.length_s, {**view.values, "totals": [totals]})
-        found: dict[str, float] = {}
-        for target in panel["targets"]:
-            for row in self.ask(expand(self.language, target, view)):
-                shown = {n: float(v) for n, v in row.items() if "_" not in n and n in FLOW}
-                found = {**shown, **found}
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +75,22 @@ def mysql(
     mariadb_of_the_session.ask("DROP DATABASE grafana_house")
 
 
+@pytest.fixture(scope="module")
+def promql(house: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """VictoriaMetrics, filled by the sink's own lines, without text."""
+    layout = HeliobusLayout(contract.load())
+    layout.text = False
+    entries = layout.entries(Metrics.earlier(house))
+    lines = [line for entry in entries for line in entry.lines]
+    with VictoriaMetrics(tmp_path_factory.mktemp("victoria")) as server:
+        for begin in range(0, len(lines), BATCH):
+            body = b"\n".join(lines[begin : begin + BATCH])
+            status, text = server.post("/api/v2/write", body, bucket="heliobus", precision="ms")
+            assert status == 204, text
+        server.get("/internal/force_flush")
+        yield Metrics("promql", lambda _: [], server)
+
+
 @pytest.fixture(params=LANGUAGES)
 def server(request: pytest.FixtureRequest) -> Server:
     found: Server = request.getfixturevalue(request.param)
@@ -143,7 +104,7 @@ def test_every_query_gives_data(server: Server, name: str) -> None:
     for panel in page["panels"]:
         for target in panel.get("targets", ()):
             view = server.view(page, panel)
-            rows = server.ask(expand(server.language, target, view))
+            rows = server.target(target, view)
             if fault := _fault(rows, panel):
                 faults.append(f"{panel['title']} {target['refId']}: {fault}")
     assert not faults
@@ -164,7 +125,7 @@ def test_a_column_of_sqlite_that_has_fractions_begins_with_one(sqlite: Server, n
     page = sqlite.page(name)
     for panel in page["panels"]:
         for target in panel.get("targets", ()):
-            rows = sqlite.ask(expand("sqlite", target, sqlite.view(page, panel)))
+            rows = sqlite.target(target, sqlite.view(page, panel))
             for column in rows[0]:
                 kinds = [type(row[column]) for row in rows if row[column] is not None]
                 assert float not in kinds or kinds[0] is float, (panel["title"], column)
@@ -209,11 +170,6 @@ def _fill(url: str, house: Sequence[Sample], folder: Path) -> None:
         archive.close()
 
 
-def _value(row: Mapping[str, Any]) -> str:
-    """Give a variable's value: the last column (key and value of SHOW TAG VALUES)."""
-    return str(list(row.values())[-1])
-
-
 def _fault(rows: Rows, panel: Mapping[str, Any]) -> str:
     if not rows:
         return "no rows"
@@ -230,7 +186,7 @@ def _fault(rows: Rows, panel: Mapping[str, Any]) -> str:
 
 
 def _shown(row: Mapping[str, Any]) -> Iterator[Any]:
-    hidden = ("time", "measurement", "device", "metric", "name")
+    hidden = ("time", "measurement", "device", "metric", "name", "site", "__name__", "db")
     return (value for name, value in row.items() if name not in hidden)
 
 

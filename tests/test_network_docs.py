@@ -130,7 +130,7 @@ def test_telegraf_and_grafana_listen_and_call_nowhere_else() -> None:
     assert plugins == {"inputs.mqtt_consumer", "outputs.influxdb_v2"}
     assert not re.search(r"(?:service_address|listen)\s*=", telegraf)
     hosts = set()
-    for path in (ROOT / "grafana").glob("*/datasources/*.yaml"):
+    for path in (ROOT / "grafana").glob("provisioning/*/datasources/*.yaml"):
         for source in yaml.safe_load(path.read_text(encoding="utf-8"))["datasources"]:
             hosts |= set(re.findall(r"^(?:\w+://)?([\w.-]+):\d+", source.get("url", "")))
     assert hosts

@@ -15,7 +15,9 @@ from scripts.dashboards.homes import HOMES, render_home
 from scripts.dashboards.influxql import InfluxQL
 from scripts.dashboards.language import Language
 from scripts.dashboards.meaning import Meaning
+from scripts.dashboards.numbers import Numbers
 from scripts.dashboards.pages import PAGES
+from scripts.dashboards.promql import PromQL
 from scripts.dashboards.render import render
 from scripts.dashboards.sql import MySql, Sqlite
 
@@ -29,15 +31,19 @@ def languages(contract: Contract) -> Sequence[Language]:
     texts = frozenset(
         name for name, field in contract.fields.items() if field.type in ("string", "array")
     )
-    return InfluxQL(), Flux(), MySql(texts), Sqlite(texts)
+    return InfluxQL(), Flux(), MySql(texts), Sqlite(texts), PromQL(contract)
 
 
 def files() -> Mapping[str, str]:
     """Give every file: its place in the repository and its text."""
     contract = load()
-    meaning = Meaning(contract)
+    texts, numbers = Meaning(contract), Numbers(contract)
     dashboards = {
-        f"grafana/dashboards/{language.name}/{page.name}.json": render(page, language, meaning)
+        f"grafana/dashboards/{language.name}/{page.name}.json": (
+            render(numbers.page(page), language, numbers)
+            if language.numbers_only
+            else render(page, language, texts)
+        )
         for language in languages(contract)
         for page in PAGES
     }

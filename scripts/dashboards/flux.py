@@ -3,7 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.dashboards.language import DEVICE, EVENT_FIELDS, EVENT_LIMIT, LATE_MIN, variable
+from scripts.dashboards.language import (
+    DEVICE,
+    EVENT_FIELDS,
+    EVENT_LIMIT,
+    LATE_MIN,
+    TableOfFields,
+    either,
+    variable,
+)
 from scripts.dashboards.model import Page, Query, Shape
 
 _LOCAL = 'import "timezone"\n\noption location = timezone.location(name: "$__timezone")\n\n'
@@ -79,7 +87,7 @@ _WITH = (
 )
 
 
-class Flux:
+class Flux(TableOfFields):
     """The dashboards for Flux; the bucket is the data source's default."""
 
     name = "flux"
@@ -87,7 +95,10 @@ class Flux:
     datasource = "influxdb"
     uid = "heliobus-flux"
     time = "Time"
-    chooses = False
+
+    def asks(self, query: Query) -> Sequence[Query]:
+        """Ask both."""
+        return either(query)
 
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:  # noqa: ARG002
         """Give the target: nothing but the text."""

@@ -6,10 +6,18 @@ expression. So `$__interval` and `$__timezone` come after the last slash of ever
 
 # ruff: noqa: S608 - it writes queries for people to run, from names of the contract
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.dashboards.language import DEVICE, EVENT_FIELDS, EVENT_LIMIT, LATE_MIN, variable
+from scripts.dashboards.language import (
+    DEVICE,
+    EVENT_FIELDS,
+    EVENT_LIMIT,
+    LATE_MIN,
+    TableOfFields,
+    either,
+    variable,
+)
 from scripts.dashboards.model import Page, Query, Shape
 
 _FROM = 'FROM "{kind}" WHERE {where} GROUP BY'
@@ -49,7 +57,7 @@ _TEXTS: Mapping[Shape, str] = {
 }
 
 
-class InfluxQL:
+class InfluxQL(TableOfFields):
     """The dashboards for InfluxQL."""
 
     name = "influxql"
@@ -57,7 +65,10 @@ class InfluxQL:
     datasource = "influxdb"
     uid = "heliobus-influxql"
     time = "Time"
-    chooses = False
+
+    def asks(self, query: Query) -> Sequence[Query]:
+        """Ask both."""
+        return either(query)
 
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:
         """Give the target: raw text, as a time series or a table."""

@@ -1,5 +1,6 @@
 """What a query language has to offer, and the names that all of them share."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from scripts.dashboards.model import Page, Query
@@ -13,11 +14,26 @@ DEVICE = "{device}"
 """Stands for the name of the device in the name of a line."""
 
 
+class TableOfFields:
+    """The part of a language whose tables have a column for each field, by its name."""
+
+    value = "value"
+    numbers_only = False
+
+    def column(self, name: str, ref: str) -> str:  # noqa: ARG002 - a Language
+        """Give the name of the field."""
+        return name
+
+    def join(self) -> list[dict[str, Any]]:
+        """Leave it: it is one query."""
+        return []
+
+
 class Language(Protocol):
     """One query language on one data source of Grafana.
 
-    `time` is what its time column is called in a table. `chooses`: one query of it can ask for
-    another thing where there is nothing; else both are asked, and Grafana takes the first found.
+    `time` and `value` are what the columns of a table of days are called. `numbers_only`: its
+    database has no text.
     """
 
     name: str
@@ -25,7 +41,20 @@ class Language(Protocol):
     datasource: str
     uid: str
     time: str
-    chooses: bool
+    value: str
+    numbers_only: bool
+
+    def asks(self, query: Query) -> Sequence[Query]:
+        """Give the queries that answer this one. Grafana takes the first that finds something."""
+        ...
+
+    def column(self, name: str, ref: str) -> str:
+        """Give what the column of a field is called in a table of newest values."""
+        ...
+
+    def join(self) -> list[dict[str, Any]]:
+        """Give what makes one table of newest values, where each column is a query of its own."""
+        ...
 
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:
         """Give the target of a panel, without refId and data source."""
@@ -67,3 +96,8 @@ def variable(
         "skipUrlSync": False,
         **more,
     }
+
+
+def either(query: Query) -> Sequence[Query]:
+    """Give a query and what is asked where it finds nothing."""
+    return [query, query.otherwise] if query.otherwise else [query]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from scripts.dashboards import flow
 from scripts.dashboards.language import DEVICE, Language
@@ -18,6 +18,7 @@ from scripts.dashboards.model import (
     several,
 )
 
+T = TypeVar("T")
 _TYPES: Mapping[Look, str] = {
     Look.STAT: "stat",
     Look.GAUGE: "gauge",
@@ -100,7 +101,6 @@ _CUSTOM: Mapping[Look, Mapping[str, Any]] = {
 _BY_THRESHOLD = (Look.STAT, Look.GAUGE, Look.BARGAUGE, Look.STATES)
 _SPANS = {Look.MONTHS: "YYYY-MM", Look.YEARS: "YYYY"}
 _TABLES = (Look.TABLE, Look.MONTHS, Look.YEARS, Look.FLOW)
-_SUM = "value (sum)"
 
 
 class Looks:
@@ -131,11 +131,16 @@ class Looks:
             },
             "options": {**_OPTIONS[panel.look], **self._axis(panel), **panel.options},
             "transformations": self._transformations(panel),
+            **({"maxDataPoints": 10_000} if self._of_days(panel) else {}),
             # No interval is shorter: what is measured every 5 s has two values in each.
             "interval": "10s",
             **recent,
             **version,
         }
+
+    def _of_days(self, panel: Panel) -> bool:
+        """Say whether a step is a day, which must not become two for want of room."""
+        return panel.queries[0].shape in (Shape.DAYS, Shape.DAYS_COUNTED)
 
     @property
     def datasource(self) -> dict[str, str]:
@@ -153,13 +158,7 @@ class Looks:
             yield {"refId": ref, "datasource": self.datasource, **target}
 
     def _asked(self, panel: Panel) -> list[Query]:
-        """Give the queries, each followed by what is asked where it finds nothing."""
-        asked: list[Query] = []
-        for query in panel.queries:
-            asked.append(query)
-            if query.otherwise and not self._language.chooses:
-                asked.append(query.otherwise)
-        return asked
+        return [asked for query in panel.queries for asked in self._language.asks(query)]
 
     def _field_title(self, query: Query) -> str:
         kind = "site" if query.kind == TOTALS else query.kind
@@ -211,7 +210,8 @@ class Looks:
             yield from self._flow()
             return
         if panel.look in _SPANS:
-            yield _override("byName", _SUM, {"displayName": panel.queries[0].title or "Energy"})
+            total = f"{self._language.value} (sum)"
+            yield _override("byName", total, {"displayName": panel.queries[0].title or "Energy"})
             return
         first = self._meaning.field(page.kinds(panel.queries[0])[0], panel.queries[0].field)
         for ref, query in _lettered(panel.queries):
@@ -255,8 +255,9 @@ class Looks:
                 "byName", "severity", {"mappings": self._meaning.mappings(severity), **cell}
             )
             return
-        for name in query.fields:
-            yield _override("byName", name, self._column(query.kind, name))
+        for ref, name in _lettered(query.fields):
+            column = self._language.column(name, ref)
+            yield _override("byName", column, self._column(query.kind, name))
 
     def _column(self, kind: str, name: str) -> dict[str, Any]:
         field = self._meaning.field(kind, name)
@@ -281,9 +282,10 @@ class Looks:
 
     def _transformations(self, panel: Panel) -> list[dict[str, Any]]:
         if panel.look in _SPANS:
-            return _by_span(self._language.time, _SPANS[panel.look])
+            return _by_span(self._language, _SPANS[panel.look])
         if panel.queries[0].shape is Shape.TABLE:
-            return [{"id": "organize", "options": {"excludeByName": {self._language.time: True}}}]
+            hidden = {"id": "organize", "options": {"excludeByName": {self._language.time: True}}}
+            return [*self._language.join(), hidden]
         if panel.becomes is not None:
             family = panel.becomes[0]
             return [
@@ -299,14 +301,15 @@ class Looks:
         return [step for query in panel.queries for step in self._language.split(query)]
 
 
-def _by_span(time: str, form: str) -> list[dict[str, Any]]:
+def _by_span(language: Language, form: str) -> list[dict[str, Any]]:
     """Sum days into months or years, in the browser: no query language has both."""
+    time = language.time
     by = {"aggregations": [], "operation": "groupby"}
     total = {"aggregations": ["sum"], "operation": "aggregate"}
     conversion = {"targetField": time, "destinationType": "string", "dateFormat": form}
     return [
         {"id": "convertFieldType", "options": {"conversions": [conversion]}},
-        {"id": "groupBy", "options": {"fields": {time: by, "value": total}}},
+        {"id": "groupBy", "options": {"fields": {time: by, language.value: total}}},
         {"id": "sortBy", "options": {"sort": [{"field": time, "desc": False}]}},
     ]
 
@@ -325,5 +328,6 @@ def _override(matcher: str, options: str, changes: Mapping[str, Any]) -> dict[st
     }
 
 
-def _lettered(queries: Sequence[Query]) -> Iterator[tuple[str, Query]]:
-    return ((chr(ord("A") + index), query) for index, query in enumerate(queries))
+def _lettered(things: Sequence[T]) -> Iterator[tuple[str, T]]:
+    """Give each its refId, as Grafana's editor does."""
+    return ((chr(ord("A") + index), thing) for index, thing in enumerate(things))

@@ -129,16 +129,17 @@ class Meaning:
         """Give words and colours for the values of a list, of a flag, of a list of alarms."""
         if field.type == "boolean":
             words = _FLAGS.get(field.name, ("no", "yes"))
-            return [_mapping({str(n): (word, "") for n, word in enumerate(words)})]
+            return [mapping({str(n): (word, "") for n, word in enumerate(words)})]
         if field.type == "array":
-            return [_mapping({"[]": ("none", GOOD)})]
+            return [mapping({"[]": ("none", GOOD)})]
         if field.enum:
             shown = {w: (w.replace("_", " "), _COLORS.get(w, CALM)) for w in field.enum}
-            return [_mapping(shown)]
+            return [mapping(shown)]
         return []
 
 
-def _mapping(words: Mapping[str, tuple[str, str]]) -> dict[str, object]:
+def mapping(words: Mapping[str, tuple[str, str]]) -> dict[str, object]:
+    """Give a text and a colour, or none, for each value."""
     options = {
         value: {"index": index, "text": text, **({"color": color} if color else {})}
         for index, (value, (text, color)) in enumerate(words.items())

@@ -9,10 +9,17 @@ time zone such as +02:00, for days that begin at midnight where the person sits.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from scripts.dashboards.language import DEVICE, EVENT_FIELDS, EVENT_LIMIT, LATE_MIN, variable
+from scripts.dashboards.language import (
+    DEVICE,
+    EVENT_FIELDS,
+    EVENT_LIMIT,
+    LATE_MIN,
+    TableOfFields,
+    variable,
+)
 from scripts.dashboards.model import Page, Query, Shape
 
 _DAY_S, _QUARTER_S, _LATE_S = 86_400, 900, 60 * LATE_MIN
@@ -85,12 +92,11 @@ GROUP BY t.device_id) each_device)"""
 _MEAN, _NEWEST = "mean", "newest"
 
 
-class Sql(ABC):
+class Sql(TableOfFields, ABC):
     """What the dashboards for both have in common."""
 
     datasource: str
     time = "time"
-    chooses = True
     div: str
 
     def __init__(self, texts: Collection[str]) -> None:
@@ -144,6 +150,10 @@ class Sql(ABC):
         """Ask for the columns of a family, each in an expression ({} is its name)."""
 
     # ------------------------------------------------------------------ what is the same
+
+    def asks(self, query: Query) -> Sequence[Query]:
+        """Leave it: one query asks for all."""
+        return [query]
 
     def split(self, query: Query) -> list[dict[str, Any]]:
         """Part a table of texts into one line per device."""

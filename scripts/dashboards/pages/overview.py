@@ -164,7 +164,7 @@ _TODAY = Row(
 )
 
 _HEALTH = Row(
-    "Events and components",
+    "heliobus itself",
     (
         Panel(
             "Components",
