@@ -3,7 +3,7 @@
 house = House(tmp_path, broker, sinks={SINK: {"type": "sql", "url": url, "backfill": "all"}})
 journal_samples(house, 100_000)
 with house.running():
-    wait_until(lambda: stored_so_far(house) > 20_000, "the middle")
+    wait_until(lambda: count_in_the_database() > 20_000, "the middle")
     ...
 """
 
@@ -47,11 +47,6 @@ def journal_samples(house: House, count: int) -> None:
         if number % _IN_A_BLOCK == 0:
             journal.flush(None)
     journal.close()
-
-
-def stored_so_far(house: House) -> int:
-    """Give how many samples the sink says it has stored since it was started."""
-    return int(house.ear.status(SINK).get("stored", 0))
 
 
 def catches_up(house: House, deadline_s: float = 120.0) -> None:

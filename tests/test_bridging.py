@@ -252,7 +252,9 @@ def test_odd_words_of_others_end_no_bridge(site: Site, odd: bytes) -> None:
     with Ear(site.broker.port) as ear:
         wait_until(ear.client.is_connected, "the connection")
         for topic in ("pack/info", "bus/nobody/status", "bus/bms/status", "bus/bms/replay"):
-            ear.client.publish(f"heliobus/{SITE}/{topic}", odd, qos=1, retain=True)
+            ear.client.publish(
+                f"heliobus/{SITE}/{topic}", odd, qos=1, retain=True
+            ).wait_for_publish(10)
         with running(site.bridge("bms", "pack")):
             told(site, "pack/info", b"B-48")
             told(site, "bus/bms/status", b"uptime_s")
