@@ -1,6 +1,6 @@
 # Everything a person does in this repository. Each target does all its own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench dashboards docs clean
+.PHONY: help setup demo test check bench dashboards docs install update rollback uninstall clean
 
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt scripts/setup scripts/system-packages.txt \
@@ -13,7 +13,7 @@ ifeq ($(filter-out 0,$(HELIOBUS_REQUIRE_ALL)),)
 endif
 
 help:  ## print this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: .venv/ready-all  ## make .venv with heliobus and every tool in it
 	@:
@@ -39,6 +39,18 @@ docs: setup  ## write the reference pages anew from schemas/
 	@$(BIN)/python -m heliobus.docs topics $(ARGS)
 	@$(BIN)/python -m heliobus.config_docs $(ARGS)
 	@$(BIN)/python -m scripts.network_table $(ARGS)
+
+install:  ## install the service (systemd); with sudo, see docs/systemd.md
+	@scripts/install install
+
+update:  ## update the service, and go back if the new version does not start
+	@scripts/install update
+
+rollback:  ## change to the version before the last update
+	@scripts/install rollback
+
+uninstall:  ## remove the service; PURGE=1 removes configuration and data, too
+	@scripts/install uninstall
 
 clean:  ## remove .venv and everything else that was made here
 	@rm -rf .venv build dist demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/flux/node_modules
