@@ -222,7 +222,8 @@ def _micro_inverter(sun: float, at_ms: int, hours: float) -> dict[str, Value]:
         "pv_w": round(1200.0 * sun, 1),
         "pv_v": 36.4,
         "pv_a": round(33.0 * sun, 1),
-        "yield_today_kwh": _today(at_ms, 5.0),
+        # Less from day to day: what is left of yesterday's would be seen in today's.
+        "yield_today_kwh": _today(at_ms, 8.0 - (at_ms // DAY_MS - BEGIN_MS // DAY_MS)),
         "yield_kwh": round(800.0 + hours * 0.2, 3),
         "alarms": [],
         **strings,

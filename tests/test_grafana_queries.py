@@ -20,6 +20,7 @@ from tests.grafana_house import END_MS, samples
 from tests.grafana_servers import Metrics, Rows, Server
 from tests.influx_servers import InfluxDB1, VictoriaMetrics
 from tests.servers import MariaDB
+from tests.test_grafana_dashboards import provisioned
 
 LANGUAGES = ("influxql", "mysql", "sqlite", "promql")
 BATCH = 1000
@@ -131,12 +132,22 @@ def test_a_column_of_sqlite_that_has_fractions_begins_with_one(sqlite: Server, n
                 assert float not in kinds or kinds[0] is float, (panel["title"], column)
 
 
+def test_days_of_a_long_range_begin_at_midnight_of_the_person(promql: Server) -> None:
+    page = promql.page("energy")
+    panel = next(p for p in page["panels"] if p["title"] == "PV by day")
+    view = promql.view({**page, "time": {"from": "now-90d"}}, panel)
+    rows = promql.target(panel["targets"][0], view)
+    assert {row["time"] % 86_400 for row in rows} == {23 * 3600}  # 00:00 in Berlin
+    (source,) = provisioned("promql", "datasources")
+    assert source["jsonData"]["customQueryParameters"] == "nocache=1"
+
+
 @pytest.mark.database
 def test_a_device_whose_clock_is_an_hour_late_has_the_right_day(server: Server) -> None:
     # Its counter falls to 0 at midnight UTC, which is 01:00 in Berlin.
     by_inverter = _by_day(server.rows("opendtu", "Yield by day"), "roof")
-    assert by_inverter["2026-11-19"] == pytest.approx(4.948)
-    assert by_inverter["2026-11-20"] == pytest.approx(4.948)
+    assert by_inverter["2026-11-19"] == pytest.approx(6.927)
+    assert by_inverter["2026-11-20"] == pytest.approx(5.938)
 
 
 @pytest.mark.database
