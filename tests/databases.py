@@ -8,6 +8,7 @@ by spaces, with a user that may create databases, such as mysql+pymysql://root@1
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def fresh_at(database: str) -> Iterator[str]:
     with server.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     yield f"{database}/{name}"
-    with server.connect() as connection:
+    # Where the test has failed, the server may be down.
+    with suppress(sa.exc.OperationalError), server.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name}{' WITH (FORCE)' if default else ''}")
     server.dispose()
 
