@@ -66,8 +66,6 @@ class ServerHouse(House):
         """Have the database count the measurements; it may have no table for them yet."""
         if "inverter" not in self._tables():
             return 0
-        if "inverter" not in self._tables():
-            return 0
         return int(self._ask("SELECT count(*) AS n FROM inverter")[0]["n"])
 
     def _tables(self) -> list[str]:
