@@ -84,3 +84,14 @@ def locked(folder: Path) -> Locked:
             sinks={"archive": SinkSettings("archive", "sql")},
         )
     )
+
+
+@contextmanager
+def served_house(folder: Path) -> Iterator[Locked]:
+    """Run it with a foreign device and a person who gives commands."""
+    one = locked(folder)
+    one.make()
+    one.add("opendtu", Role.DEVICE, "solar")
+    one.add("anna", Role.OPERATOR)
+    with one.serving():
+        yield one

@@ -13,7 +13,7 @@ from broker.check import Check
 from broker.roles import Role
 from heliobus.bus import Bus
 from heliobus.errors import ConfigError
-from tests.brokers import Locked, locked
+from tests.brokers import Locked, locked, served_house
 from tests.helpers import BrokerProcess, wait_until
 
 pytestmark = pytest.mark.broker
@@ -21,11 +21,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Locked]:
-    one = locked(tmp_path)
-    one.make()
-    one.add("opendtu", Role.DEVICE, "solar")
-    one.add("anna", Role.OPERATOR)
-    with one.serving():
+    with served_house(tmp_path) as one:
         yield one
 
 

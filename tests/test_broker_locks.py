@@ -20,7 +20,7 @@ from broker.start import start_broker
 from heliobus.bus import Bus, Message
 from heliobus.own_broker import OwnBroker
 from heliobus.settings import BrokerSettings, BrokerStart
-from tests.brokers import Locked, locked
+from tests.brokers import Locked, locked, served_house
 from tests.helpers import ROOT, BrokerProcess, require_program, wait_until
 from tests.house import SINK, House, wall_ms
 from tests.processes import Program
@@ -30,11 +30,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Locked]:
-    one = locked(tmp_path)
-    one.make()
-    one.add("opendtu", Role.DEVICE, "solar")
-    one.add("anna", Role.OPERATOR)
-    with one.serving():
+    with served_house(tmp_path) as one:
         yield one
 
 

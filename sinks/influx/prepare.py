@@ -4,11 +4,11 @@ The administrator's token is used here and nowhere else. All steps find what is 
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heliobus.credentials import write_secret
 from heliobus.errors import ConfigError, FrameError
 from heliobus.sample import load_object
 from heliobus.settings import SinkSettings
@@ -23,7 +23,6 @@ _NOT_FOUND = 404
 _FORBIDDEN = frozenset({401, 403})
 _FOREVER = 0  # InfluxDB's word for "never expires"
 _DAY_S = 86400
-_MODE = 0o600
 # Lets a token be tried without leaving anything: it has no field, and is refused as a bad line
 # by a server that would have taken a good one.
 _NO_LINE = b"heliobus"
@@ -125,7 +124,7 @@ class _Tokens:
             ],
         }  # fmt: skip
         made = _made(self._server, self._server.ask("POST", "/api/v2/authorizations", body=body))
-        _write_secret(path, str(made["token"]))
+        write_secret(path, str(made["token"]))
         return f"made a token that may only {action} the bucket {self._where.bucket}: {path}"
 
     def _works(self, action: str, token: str) -> bool:
@@ -165,19 +164,3 @@ def _body(server: Server, answer: Answer, expected: int) -> Mapping[str, Any]:
         return load_object(answer.text)
     except FrameError as error:
         raise ConfigError(f"{server}: is not InfluxDB 2: {error}") from error
-
-
-def _write_secret(path: Path, secret: str) -> None:
-    """Write a file that only its owner may read; it belongs to whom the folder belongs."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "w") as file:
-            file.write(f"{secret}\n")
-        if os.geteuid() == 0:
-            folder = path.parent.stat()
-            os.chown(new, folder.st_uid, folder.st_gid)
-        new.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; make its folder writable") from error
