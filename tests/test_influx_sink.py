@@ -3,11 +3,13 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from email.utils import formatdate
 from pathlib import Path
 
@@ -245,6 +247,21 @@ def test_an_answer_that_breaks_off_is_written_again(server: Standin, sink: Influ
     assert sink.open() == {}
     assert sink.write([sample(0)], {KEY: BEGIN_MS}).stored == 1
     assert len(server.points) == 1
+
+
+def test_a_server_that_lets_nobody_in_is_named_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as full, ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # the queue of those who wait to be let in is full
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        with pytest.raises(SinkError) as raised:
+            influx(url, tmp_path, token=TOKEN).open()
+    said = f"{url}: Connection to 127.0.0.1 timed out. (connect timeout=1.2)"
+    assert str(raised.value) == said
 
 
 def test_a_server_that_is_not_there_is_waited_for(tmp_path: Path) -> None:

@@ -235,7 +235,8 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
 def _short(error: object) -> str:
     """Say in one line what a library worded in several, without its objects' names."""
     inner = error.args[1:] if isinstance(error, Exception) else ()
-    cause = inner[0] if inner and isinstance(inner[0], Exception) else error
+    # urllib3 gives (words, exception), (connection, words), or words alone.
+    cause = inner[0] if inner and isinstance(inner[0], Exception | str) else error
     text = " ".join(str(cause).split())
     return _OBJECT.sub("", text)[:_LONGEST_REASON]
 
