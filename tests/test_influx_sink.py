@@ -255,7 +255,7 @@ def test_a_server_that_lets_nobody_in_is_named_in_one_line(tmp_path: Path) -> No
         full.listen(0)
         for _ in range(4):  # the queue of those who wait to be let in is full
             waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
+            waiting.settimeout(0)
             waiting.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
         with pytest.raises(SinkError) as raised:
