@@ -19,13 +19,14 @@ from typing import Any, Final
 
 from broker.certificates import Authority
 from broker.configuration import Listener, Plan, listener, locked
-from broker.files import Account, Owner, Writer, account
+from broker.files import Account, Owner, Writer, account, has_account, name_of, owner_of
 from broker.passwords import new_password, read_hashes, write_hashes
 from broker.roles import WATCH, Role, User, access_list, components
 from heliobus.errors import ConfigError
-from heliobus.settings import Settings
+from heliobus.settings import BrokerStart, Settings
 from heliobus.topics import slug
 
+_SERVICE: Final = "mosquitto"  # the user of the distributions' service
 _CLIENTS: Final = ("mosquitto_sub", "mosquitto_pub", "mosquitto_rr")
 _TOPIC: Final = re.compile(r"[^+#\s\0$/][^+#\s\0]*")
 
@@ -76,7 +77,7 @@ class Accounts:
         except FileNotFoundError:
             return asked
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}; run this with sudo") from error
+            raise ConfigError(f"{path}: {error.strerror}; {self._remedy()}") from error
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{path}: not what we wrote ({error}); remove it") from error
         if asked.get("site") != self._settings.site:
@@ -129,7 +130,7 @@ class Accounts:
         wish = Wish(**{**self._asked["wish"], **given})
         plan = self._plan(wish)
         accounts = self._accounts(wish, given)
-        writer = Writer(accounts)
+        writer = Writer(accounts, self._remedy())
         report = Report(self.folder, plan, [], accounts=accounts)
         conf = locked(plan)
         writer.folder(self.folder)
@@ -138,7 +139,7 @@ class Accounts:
         self._follow_the_configuration(report, writer)
         report.users = self.users()
         self._make_passwords(report, writer)
-        acl = access_list(report.users, self._settings) + _text(self.folder / "acl.own")
+        acl = access_list(report.users, self._settings) + self._text(self.folder / "acl.own")
         writer.write(self.folder / "acl", acl, Owner.BROKER)
         if plan.listener is not None and plan.listener.tls:
             self._make_certificates(wish, report, writer)
@@ -166,10 +167,26 @@ class Accounts:
                 if key in given:
                     raise ConfigError(f"--{key}: only root can give files away; run this with sudo")
             return {}
+        place = self._settings
+        user = account(wish.user) if wish.user else owner_of(place.data, place.folder)
+        # Who runs `heliobus up` has mosquitto started, and renews everything.
+        starts = place.broker.start is not BrokerStart.NO
+        owner = account(_SERVICE) if has_account(_SERVICE) else None
+        if starts or wish.owner:
+            owner = account(wish.owner) if wish.owner else user
+        ours = user if starts else None
         return {
-            Owner.BROKER: account(wish.owner) if wish.owner else None,
-            Owner.USER: account(wish.user) if wish.user else None,
+            Owner.BROKER: owner,
+            Owner.USER: user,
+            Owner.OURS: ours,
+            Owner.ANYONE: ours,
         }
+
+    def _remedy(self) -> str:
+        """Say how somebody gets at files that are closed to him."""
+        if self._settings.broker.start is BrokerStart.NO or not self.folder.exists():
+            return "run this with sudo"
+        return f"run: sudo chown -R {name_of(os.geteuid())} {self.folder}"
 
     def _follow_the_configuration(self, report: Report, writer: Writer) -> None:
         """Take in the components of heliobus.yaml, and let go of those that are gone."""
@@ -207,12 +224,12 @@ class Accounts:
         plain = {}
         for user in report.users:
             path = self.folder / "users" / user.name
-            plain[user.name] = _text(path).strip()
+            plain[user.name] = self._text(path).strip()
             if not plain[user.name]:
                 plain[user.name] = new_password()
                 report.lines.append(f"user {user.name} ({user.role.value}) is new")
             writer.write(path, f"{plain[user.name]}\n", Owner.USER)
-        known = read_hashes(_text(self.folder / "passwords"))
+        known = read_hashes(self._text(self.folder / "passwords"))
         writer.write(self.folder / "passwords", write_hashes(plain, known), Owner.BROKER)
         options = f"-h 127.0.0.1\n-p {report.plan.port}\n-u {WATCH}\n-P {plain[WATCH]}\n"
         for name in _CLIENTS:
@@ -238,6 +255,19 @@ class Accounts:
                 if authority.make_user(user.name, anew=new_ca):
                     report.lines.append(f"{folder}/users/{user.name}.crt and .key are new")
 
+    def _text(self, path: Path) -> str:
+        """Read a file; an absent one is empty. Raise ConfigError."""
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            return ""
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"cannot read {path}: not text") from error
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read {path}: {error.strerror} for user {os.geteuid()}; {self._remedy()}"
+            ) from error
+
     def _remember(self, wish: Wish, writer: Writer) -> None:
         asked = {"site": self._settings.site, **self._asked, "wish": _given(wish)}
         writer.write(
@@ -256,19 +286,6 @@ def _address(plan: Plan) -> list[str]:
 
 def _given(wish: Wish) -> dict[str, Any]:
     return {key: value for key in Wish.__slots__ if (value := getattr(wish, key)) is not None}
-
-
-def _text(path: Path) -> str:
-    """Read a file; an absent one is empty. Raise ConfigError."""
-    if path.exists():
-        try:
-            return path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", "not text")
-            raise ConfigError(
-                f"cannot read {path}: {why} for user {os.geteuid()}; run this with sudo"
-            ) from error
-    return ""
 
 
 def _topic(text: str, base: str) -> str:

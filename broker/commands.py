@@ -1,9 +1,7 @@
 """What `heliobus broker` does and says."""
 
 import os
-import pwd
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -13,14 +11,13 @@ from broker.files import Account, Owner, closed_to
 from broker.roles import WATCH, Role
 from heliobus.settings import BrokerStart, Settings
 
-_SERVICE: Final = "mosquitto"  # the user of the distributions' service
 _DROP_IN: Final = "/etc/mosquitto/conf.d/heliobus.conf"
 
 
 def init(settings: Settings, folder: Path | None, wish: Wish, out: TextIO) -> int:
     """Make or renew the broker's files, and say how they are used."""
     accounts = Accounts(settings, folder or settings.broker.folder)
-    report = accounts.make(_as_root(settings, wish))
+    report = accounts.make(wish)
     for line in report.lines:
         print(line, file=out)
     state = "written" if report.reload else "as it was"
@@ -78,27 +75,6 @@ def check(settings: Settings, folder: Path | None, out: TextIO) -> int:
     return Check(settings, folder or settings.broker.folder).run(out)
 
 
-def _as_root(settings: Settings, wish: Wish) -> Wish:
-    """As root, give the files to whom they are for: the service, and who runs heliobus."""
-    if os.geteuid() != 0:
-        return wish
-    owner, user = wish.owner, wish.user
-    if owner is None and settings.broker.start is BrokerStart.NO and _exists(_SERVICE):
-        owner = _SERVICE
-    if user is None and settings.data.exists() and settings.data.stat().st_uid != 0:
-        status = settings.data.stat()
-        user = f"{status.st_uid}:{status.st_gid}"
-    return replace(wish, owner=owner, user=user)
-
-
-def _exists(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
-
-
 def _how_to_use(settings: Settings, report: Report) -> list[str]:
     folder = report.folder
     lines = _closed(report)
@@ -112,7 +88,11 @@ def _how_to_use(settings: Settings, report: Report) -> list[str]:
         if not settings.broker.has_password:
             lines += ["In heliobus.yaml:", f"  broker: {{..., passwords: {folder}/users}}"]
     else:
-        lines += ["", "'heliobus up' starts mosquitto with it, and has it read what is new."]
+        lines += [
+            "",
+            "'heliobus up' starts mosquitto with it, and has it read what is new.",
+            "For mosquitto as a service: take 'start' out of heliobus.yaml, then run this with sudo.",
+        ]
     return [
         *lines,
         f"To look at the bus, as its user '{WATCH}': heliobus watch, or",

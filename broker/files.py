@@ -44,22 +44,50 @@ def account(text: str) -> Account:
     return Account(text, found.pw_uid, found.pw_gid)
 
 
+def has_account(name: str) -> bool:
+    """Say whether this computer has a user of this name."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def name_of(uid: int) -> str:
+    """Name a user, by its number where it has no name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def owner_of(*folders: Path) -> Account | None:
+    """Give whom the first of these folders that is there belongs to; None for root."""
+    status = next((folder.stat() for folder in folders if folder.exists()), None)
+    if status is None or status.st_uid == 0:
+        return None
+    return Account(name_of(status.st_uid), status.st_uid, status.st_gid)
+
+
 class Writer:
     """Writes files and gives them to accounts; says which of them have changed."""
 
-    def __init__(self, accounts: dict[Owner, Account | None]) -> None:
+    def __init__(
+        self, accounts: dict[Owner, Account | None], remedy: str = "run this with sudo"
+    ) -> None:
         self._accounts = accounts
+        self._remedy = remedy
         self.changed: set[Path] = set()
 
     def folder(self, path: Path, owner: Owner = Owner.ANYONE) -> None:
         """Make a folder; only who it is for may look into it. Raise ConfigError."""
-        with _worded(path):
+        with self._worded(path):
             path.mkdir(parents=True, exist_ok=True)
             self._give(path, owner, 0o755 if owner is Owner.ANYONE else 0o700)
 
     def write(self, path: Path, text: str, owner: Owner) -> None:
         """Write a file, unless it reads so already. Raise ConfigError."""
-        with _worded(path):
+        with self._worded(path):
             if not path.exists() or path.read_bytes() != text.encode():
                 self._replace(path, text)
                 self.changed.add(path)
@@ -67,8 +95,23 @@ class Writer:
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it is there. Raise ConfigError."""
-        with _worded(path):
+        with self._worded(path):
             path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _worded(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise ConfigError(
+                f"{path}: {error.strerror} for user {os.geteuid()}; {self._remedy}, or name"
+                " another folder with broker.folder in heliobus.yaml"
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: {error.strerror}; name a folder that can be written to with"
+                " broker.folder in heliobus.yaml"
+            ) from error
 
     def _replace(self, path: Path, text: str) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -91,22 +134,6 @@ class Writer:
             os.chown(path, account.uid, account.gid)
         if stat.S_IMODE(status.st_mode) != mode:
             path.chmod(mode)
-
-
-@contextmanager
-def _worded(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror} for user {os.geteuid()}; run this with sudo, or name"
-            " another folder with broker.folder in heliobus.yaml"
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}; name a folder that can be written to with broker.folder"
-            " in heliobus.yaml"
-        ) from error
 
 
 def closed_to(account: Account, path: Path) -> list[Path]:

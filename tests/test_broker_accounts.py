@@ -1,6 +1,7 @@
 """What `heliobus broker init` and `add-user` write: who may read it, and that it stays."""
 
 import os
+import pwd
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,9 @@ from broker.files import Account, closed_to
 from broker.passwords import hashed, matches
 from broker.roles import Role
 from heliobus.errors import ConfigError
+from heliobus.settings import BrokerStart
 from tests.brokers import Locked, locked
+from tests.helpers import require_program
 
 ORDINARY = 65534
 
@@ -41,6 +44,13 @@ def not_as_root(folder: Path) -> Iterator[None]:
         return
     for path in (folder, *folder.rglob("*")):
         os.chown(path, ORDINARY, ORDINARY)
+    with ordinary(folder):
+        yield
+
+
+@contextmanager
+def ordinary(folder: Path) -> Iterator[None]:
+    """Be an ordinary user, who can come as far as this folder."""
     for parent in folder.parents:
         if str(parent).startswith("/tmp/"):
             parent.chmod(0o755)
@@ -312,6 +322,56 @@ def test_root_gives_each_file_to_whom_it_is_for(tmp_path: Path) -> None:
     }
     one.add("anna", Role.READER)  # as the last time
     assert (one.folder / "users" / "anna").stat().st_uid == 4711
+
+
+def started_by_an_ordinary_user(folder: Path) -> Locked:
+    one = locked(folder)
+    (folder / "data").mkdir()
+    os.chown(folder / "data", ORDINARY, ORDINARY)
+    broker = replace(one.settings.broker, start=BrokerStart.AUTO)
+    one.settings = replace(one.settings, broker=broker)
+    return one
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_for_a_broker_that_up_starts_is_for_who_runs_up(tmp_path: Path) -> None:
+    require_program("openssl", package="openssl")
+    one = started_by_an_ordinary_user(tmp_path)
+    one.make(Wish(tls=True))
+    one.add("anna", Role.READER)
+    owners = {path.stat().st_uid for path in (one.folder, *one.folder.rglob("*"))}
+    assert owners == {ORDINARY}
+    with ordinary(one.folder):
+        assert one.make() == []
+        one.add("opendtu", Role.DEVICE, "solar")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_the_files_to_the_service_once_nobody_else_starts_it(tmp_path: Path) -> None:
+    require_program("mosquitto", package="mosquitto")
+    one = started_by_an_ordinary_user(tmp_path)
+    one.make()
+    one.settings = replace(one.settings, broker=replace(one.settings.broker, start=BrokerStart.NO))
+    service = pwd.getpwnam("mosquitto").pw_uid
+    one.make()
+    owners = {
+        name: (one.folder / name).stat().st_uid
+        for name in ("mosquitto.conf", "passwords", "acl", "users", "users/axpert")
+    }
+    assert owners == {
+        **dict.fromkeys(("mosquitto.conf", "passwords", "acl"), service),
+        **dict.fromkeys(("users", "users/axpert"), ORDINARY),
+    }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file away from us")
+def test_who_cannot_read_the_files_of_his_broker_is_told_how_to_own_them(tmp_path: Path) -> None:
+    one = started_by_an_ordinary_user(tmp_path)
+    one.make()
+    os.chown(one.folder / "passwords", 0, 0)
+    said = f"Permission denied for user {ORDINARY}; run: sudo chown -R nobody {one.folder}"
+    with ordinary(one.folder), pytest.raises(ConfigError, match=re.escape(said)):
+        one.make()
 
 
 def test_who_is_not_root_cannot_give_files_away(made: Locked) -> None:
