@@ -73,13 +73,16 @@ class Accounts:
         path = self.folder / "accounts.json"
         asked: dict[str, Any] = {"wish": {}, "components": {}, "former": {}, "added": {}}
         try:
-            asked |= json.loads(path.read_text())
+            asked |= _read(json.loads(path.read_text()))
         except FileNotFoundError:
             return asked
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}; {self._remedy()}") from error
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{path}: not what we wrote ({error}); remove it") from error
+        except (ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
+            raise ConfigError(
+                f"{path}: not what we wrote ({error}); remove it: added users and options are"
+                " forgotten, passwords stay"
+            ) from error
         if asked.get("site") != self._settings.site:
             raise ConfigError(
                 f"{self.folder} belongs to site {asked.get('site')!r}, but this configuration is"
@@ -127,7 +130,10 @@ class Accounts:
         given = {
             key: value for key in Wish.__slots__ if (value := getattr(wish, key, None)) is not None
         }
-        wish = Wish(**{**self._asked["wish"], **given})
+        former = self._asked["wish"]
+        if "listen" in given or "tls" in given:  # --plain was said of another address
+            former = {key: value for key, value in former.items() if key != "plain"}
+        wish = Wish(**{**former, **given})
         plan = self._plan(wish)
         accounts = self._accounts(wish, given)
         writer = Writer(accounts, self._remedy())
@@ -139,7 +145,7 @@ class Accounts:
         self._follow_the_configuration(report, writer)
         report.users = self.users()
         self._make_passwords(report, writer)
-        acl = access_list(report.users, self._settings) + self._text(self.folder / "acl.own")
+        acl = access_list(report.users, self._settings) + self._own_rights()
         writer.write(self.folder / "acl", acl, Owner.BROKER)
         if plan.listener is not None and plan.listener.tls:
             self._make_certificates(wish, report, writer)
@@ -255,6 +261,21 @@ class Accounts:
                 if authority.make_user(user.name, anew=new_ca):
                     report.lines.append(f"{folder}/users/{user.name}.crt and .key are new")
 
+    def _own_rights(self) -> str:
+        """Give the lines of one's own. Raise ConfigError where they would be somebody else's."""
+        path = self.folder / "acl.own"
+        text = self._text(path)
+        for number, line in enumerate(text.splitlines(), 1):
+            first = line.split(maxsplit=1)[:1]
+            if first == ["user"]:
+                break
+            if first == ["topic"]:
+                raise ConfigError(
+                    f"{path}:{number}: {line.strip()!r} is nobody's; write a line 'user NAME'"
+                    " above it"
+                )
+        return text
+
     def _text(self, path: Path) -> str:
         """Read a file; an absent one is empty. Raise ConfigError."""
         try:
@@ -273,6 +294,24 @@ class Accounts:
         writer.write(
             self.folder / "accounts.json", json.dumps(asked, indent=1) + "\n", Owner.ANYONE
         )
+
+
+def _read(asked: object) -> dict[str, Any]:
+    """Check what was asked for; names become parts of paths and of the access list."""
+    if not isinstance(asked, dict):
+        raise TypeError(f"found {type(asked).__name__}, expected an object")
+    Wish(**asked.get("wish", {}))
+    for part in ("components", "former"):
+        for name, devices in asked.get(part, {}).items():
+            for found in (name, *devices):
+                slug(found, f"a name in {part!r}")
+    for name, entry in asked.get("added", {}).items():
+        slug(name, "a name in 'added'")
+        Role(entry["role"])
+        for topic in entry["topics"]:
+            if not _TOPIC.fullmatch(topic):
+                raise ValueError(f"found topic {topic!r}")
+    return asked
 
 
 def _address(plan: Plan) -> list[str]:
@@ -295,7 +334,7 @@ def _topic(text: str, base: str) -> str:
         raise ConfigError(
             f"--topic {text}: expected what the device's topics begin with, such as solar"
         )
-    if f"{topic}/".startswith(f"{base}/"):
+    if f"{topic}/".startswith(f"{base}/") or f"{base}/".startswith(f"{topic}/"):
         raise ConfigError(
             f"--topic {text}: below {base}/ only components write; give the device a prefix of its"
             " own, in its settings"

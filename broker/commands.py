@@ -91,7 +91,7 @@ def _how_to_use(settings: Settings, report: Report) -> list[str]:
         lines += [
             "",
             "'heliobus up' starts mosquitto with it, and has it read what is new.",
-            "For mosquitto as a service: take 'start' out of heliobus.yaml, then run this with sudo.",
+            "For a mosquitto service: take 'start' out of heliobus.yaml, then run this with sudo.",
         ]
     return [
         *lines,

@@ -188,6 +188,21 @@ def test_lines_of_ones_own_are_added_to_the_rights(made: Locked) -> None:
     assert (made.folder / "acl").read_text().endswith("user axpert\ntopic read solar/#\n")
 
 
+@pytest.mark.parametrize("line", ["topic read #", "  topic solar/#", "pattern read a/%u\ntopic #"])
+def test_a_line_of_ones_own_is_not_taken_for_the_last_users(made: Locked, line: str) -> None:
+    before = (made.folder / "acl").read_text()
+    (made.folder / "acl.own").write_text(f"# mine\n{line}\nuser axpert\n")
+    with pytest.raises(ConfigError, match=r"acl\.own:\d: 'topic .*#' is nobody's; write"):
+        made.make()
+    assert (made.folder / "acl").read_text() == before
+
+
+def test_a_pattern_of_ones_own_is_everybodys_and_may_stand_anywhere(made: Locked) -> None:
+    (made.folder / "acl.own").write_text("pattern read own/%u\n")
+    made.make()
+    assert (made.folder / "acl").read_text().endswith("\npattern read own/%u\n")
+
+
 def test_a_folder_of_another_site_is_left_alone(made: Locked) -> None:
     made.settings = replace(made.settings, site="hut")
     with pytest.raises(ConfigError, match="belongs to site 'farm', but this configuration is of"):
@@ -213,8 +228,22 @@ def test_nothing_needs_to_be_written_where_nothing_can_be(made: Locked) -> None:
             made.add("opendtu", Role.DEVICE, "solar")
 
 
-def test_a_damaged_list_of_accounts_is_said(made: Locked) -> None:
-    (made.folder / "accounts.json").write_text("{")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"site": "farm", "added": []}',
+        '{"site": "farm", "added": {"../../x": {"role": "reader", "topics": []}}}',
+        '{"site": "farm", "added": {"x": {"role": "god", "topics": []}}}',
+        '{"site": "farm", "added": {"x": {"role": "device", "topics": ["a\\ntopic #"]}}}',
+        '{"site": "farm", "components": {"../x": []}}',
+        '{"site": "farm", "former": {"axpert": ["a/#"]}}',
+        '{"site": "farm", "wish": {"what": 1}}',
+    ],
+)
+def test_a_damaged_list_of_accounts_is_said(made: Locked, text: str) -> None:
+    (made.folder / "accounts.json").write_text(text)
     with pytest.raises(ConfigError, match=r"accounts\.json: not what we wrote"):
         made.make()
 
@@ -248,8 +277,24 @@ def test_a_plain_listener_is_there_where_it_is_asked_for_and_stays(made: Locked)
     assert listens(made) == {f"listener {port}"}
     made.make()
     assert listens(made) == {f"listener {port}"}
-    made.make(Wish(listen="192.0.2.10"))
+    made.make(Wish(listen="192.0.2.10", plain=True))
     assert listens(made) == {f"listener {port} 127.0.0.1", "listener 1883 192.0.2.10"}
+
+
+@pytest.mark.parametrize("other", [Wish(listen="192.0.2.10"), Wish(listen="*", tls=False)])
+def test_a_plain_listener_is_no_leave_for_another_one(made: Locked, other: Wish) -> None:
+    made.make(Wish(listen="127.0.0.1:2883", plain=True))
+    with pytest.raises(ConfigError, match="could read the passwords"):
+        made.make(other)
+
+
+def test_to_leave_tls_out_again_is_to_be_said_as_plain(made: Locked) -> None:
+    require_program("openssl", package="openssl")
+    made.make(Wish(listen="*", plain=True))
+    made.make(Wish(tls=True))
+    with pytest.raises(ConfigError, match="could read the passwords"):
+        made.make(Wish(tls=False))
+    assert listens(made) >= {"listener 8883"}
 
 
 def test_a_place_for_what_is_retained_is_written(made: Locked) -> None:
@@ -283,6 +328,13 @@ def test_users_that_could_do_harm_are_refused(
     with pytest.raises(ConfigError, match=re.escape(fault)):
         made.add(name, role, *topics)
     assert contents(made.folder) == before
+
+
+def test_no_device_gets_what_is_above_the_bus(made: Locked) -> None:
+    made.settings = replace(made.settings, base_topic="acme/solar")
+    with pytest.raises(ConfigError, match="below acme/solar/ only components write"):
+        made.add("cam", Role.DEVICE, "acme")
+    made.add("cam", Role.DEVICE, "acme/sol")
 
 
 def test_a_user_that_is_added_again_keeps_its_password_and_gets_the_new_role(made: Locked) -> None:
