@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-from broker.certificates import Authority
+from broker.certificates import Authority, valid_until
 from broker.configuration import Listener, Plan, listener, locked
 from broker.files import Account, Owner, Writer, account, has_account, name_of, owner_of
 from broker.passwords import new_password, read_hashes, write_hashes
@@ -207,7 +207,7 @@ class Accounts:
         for name, devices in self._asked["components"].items():
             if name not in now:
                 report.lines.append(f"user {name} is gone: heliobus.yaml has no such component")
-                self._forget(name, writer)
+                self._forget(name, report, writer)
                 continue
             former = [*self._asked["former"].get(name, ()), *devices]
             # A bridge clears what is retained of its former devices, and has to be allowed to.
@@ -218,11 +218,18 @@ class Accounts:
             report.lines.append(f"user {name} was added before; it is a component's now")
             del self._asked["added"][name]
         for name in self._removed:
-            self._forget(name, writer)
+            self._forget(name, report, writer)
         self._asked["components"] = now
 
-    def _forget(self, name: str, writer: Writer) -> None:
+    def _forget(self, name: str, report: Report, writer: Writer) -> None:
         writer.remove(self.folder / "users" / name)
+        certificate = self.folder / "tls" / "users" / f"{name}.crt"
+        if certificate.exists():
+            report.lines.append(
+                f"the certificate of {name} stays valid until {valid_until(certificate)}, and would"
+                f" be that of a new user {name}; to lock it out delete {self.folder}/tls/ca.*, run"
+                " 'heliobus broker init' and restart mosquitto"
+            )
         for suffix in ("crt", "key"):
             writer.remove(self.folder / "tls" / "users" / f"{name}.{suffix}")
 

@@ -1,6 +1,7 @@
 """A private certificate authority, made with the command `openssl`. Keys on curve P-256."""
 
 import ipaddress
+import os
 import shutil
 import subprocess
 import tempfile
@@ -43,7 +44,7 @@ class Authority:
 
     def make_ca(self, name: str) -> bool:
         """Make the CA, unless there is one. Return whether one was made."""
-        if valid_for(self.ca, RENEW_DAYS) and (self.folder / "ca.key").exists():
+        if self._good(self.folder / "ca"):
             return False
         extension = _CA + "subjectKeyIdentifier=hash\n"
         with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +66,7 @@ class Authority:
         return self._make(self.folder / "users" / name, name, _CLIENT, Owner.USER, anew=anew)
 
     def _make(self, place: Path, name: str, extension: str, owner: Owner, *, anew: bool) -> bool:
-        if not anew and valid_for(_crt(place), RENEW_DAYS) and _key(place).exists():
+        if not anew and self._good(place):
             return False
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
@@ -81,6 +82,20 @@ class Authority:
             self._keep(work, place, owner)
         return True
 
+    def _good(self, place: Path) -> bool:
+        """Say whether key and certificate are a pair of this authority's, not due for renewal.
+
+        A run that was interrupted leaves others behind.
+        """
+        crt, key = _crt(place), _key(place)
+        if not valid_for(crt, RENEW_DAYS) or not key.exists():
+            return False
+        # The clock of a computer without a battery is no reason for a new authority.
+        of_ours = _run(
+            ("verify", "-no_check_time", "-no-CApath", "-CAfile", str(self.ca), str(crt))
+        )
+        return of_ours.returncode == 0 and _public(crt) == _public(key)
+
     def _keep(self, work: Path, place: Path, owner: Owner) -> None:
         self._writer.write(_key(place), (work / "key").read_text(), owner)
         self._writer.write(_crt(place), (work / "crt").read_text(), Owner.ANYONE)
@@ -92,6 +107,25 @@ def valid_for(certificate: Path, days: int) -> bool:
         return False
     command = ["x509", "-in", str(certificate), "-noout", "-checkend", str(days * _DAY_S)]
     return _run(command).returncode == 0
+
+
+def valid_until(certificate: Path) -> str:
+    """Give the day on which a certificate expires, as openssl writes it."""
+    done = _run(("x509", "-in", str(certificate), "-noout", "-enddate"))
+    return done.stdout.decode(errors="replace").strip().partition("=")[2] or "its end"
+
+
+def _public(path: Path) -> bytes | None:
+    """Give the public key of a certificate or a key; None for neither. Raise ConfigError."""
+    try:
+        path.open("rb").close()
+    except OSError as error:  # it may be good, and is not to be replaced
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror} for user {os.geteuid()}; run this with sudo"
+        ) from error
+    arguments = ("x509", "-noout", "-pubkey") if path.suffix == ".crt" else ("pkey", "-pubout")
+    done = _run((*arguments, "-in", str(path)))
+    return done.stdout if done.returncode == 0 else None
 
 
 def _crt(place: Path) -> Path:

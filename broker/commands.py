@@ -64,7 +64,8 @@ def remove_user(settings: Settings, folder: Path | None, name: str, out: TextIO)
     accounts = Accounts(settings, folder or settings.broker.folder)
     accounts.remove(name)
     report = accounts.make()
-    print(f"user {name} is removed", file=out)
+    for line in [f"user {name} is removed", *report.lines]:
+        print(line, file=out)
     for line in _reload(report):
         print(line, file=out)
     return 0

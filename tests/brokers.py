@@ -1,5 +1,6 @@
 """A mosquitto with the locks of `heliobus broker init`, and the installation it belongs to."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from heliobus.settings import (
     SinkSettings,
 )
 from tests.helpers import free_port, require_program
+
+ORDINARY = 65534
 
 
 @dataclass
@@ -95,3 +98,28 @@ def served_house(folder: Path) -> Iterator[Locked]:
     one.add("anna", Role.OPERATOR)
     with one.serving():
         yield one
+
+
+@contextmanager
+def not_as_root(folder: Path) -> Iterator[None]:
+    """Be an ordinary user, to whom the folder belongs."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, ORDINARY, ORDINARY)
+    with ordinary(folder):
+        yield
+
+
+@contextmanager
+def ordinary(folder: Path) -> Iterator[None]:
+    """Be an ordinary user, who can come as far as this folder."""
+    for parent in folder.parents:
+        if str(parent).startswith("/tmp/"):
+            parent.chmod(0o755)
+    os.seteuid(ORDINARY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -4,8 +4,7 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +16,8 @@ from broker.passwords import hashed, matches
 from broker.roles import Role
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerStart
-from tests.brokers import Locked, locked
+from tests.brokers import ORDINARY, Locked, locked, not_as_root, ordinary
 from tests.helpers import require_program
-
-ORDINARY = 65534
 
 
 @pytest.fixture
@@ -34,31 +31,6 @@ def contents(folder: Path) -> Mapping[str, tuple[bytes, int]]:
     """Give each file with what would show that it was written again."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
-
-
-@contextmanager
-def not_as_root(folder: Path) -> Iterator[None]:
-    """Be an ordinary user, to whom the folder belongs."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, ORDINARY, ORDINARY)
-    with ordinary(folder):
-        yield
-
-
-@contextmanager
-def ordinary(folder: Path) -> Iterator[None]:
-    """Be an ordinary user, who can come as far as this folder."""
-    for parent in folder.parents:
-        if str(parent).startswith("/tmp/"):
-            parent.chmod(0o755)
-    os.seteuid(ORDINARY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 # ---------------------------------------------------------------------- init

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from broker import certificates
+from broker import certificates, commands
 from broker.accounts import Wish
 from broker.certificates import Authority, valid_for
 from broker.check import Check
 from broker.files import Writer
+from broker.roles import Role
 from heliobus.bus import Bus
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerSettings
-from tests.brokers import Locked, locked
+from tests.brokers import Locked, locked, not_as_root
 from tests.helpers import free_port, require_program, wait_until
 
 pytestmark = pytest.mark.broker
@@ -265,6 +268,82 @@ def test_certificates_stay_until_they_are_due_or_for_other_hosts(
     for name in ("DNS:localhost", "IP Address:127.0.0.1", "DNS:solar.lan", "IP Address:192.0.2.10"):
         assert name in shown
     assert certificates_of() == (ca, third)
+
+
+def public(path: Path) -> bytes:
+    kind = ["x509", "-noout", "-pubkey"] if path.suffix == ".crt" else ["pkey", "-pubout"]
+    return subprocess.check_output(["openssl", *kind, "-in", path])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["ca.crt", "ca.key", "server.crt", "server.key", "users/axpert.crt", "users/axpert.key"],
+)
+def test_what_an_interrupted_run_has_left_is_mended_by_the_next(
+    tmp_path: Path, broken: str
+) -> None:
+    require_program("openssl", package="openssl")
+    one, other = locked(tmp_path / "one"), locked(tmp_path / "other")
+    wish = Wish(tls=True, client_certificates=True)
+    one.make(wish)
+    other.make(wish)
+    tls = one.folder / "tls"
+    (tls / broken).write_bytes((other.folder / "tls" / broken).read_bytes())
+    assert one.make()
+    for name in ("ca", "server", "users/axpert", "users/watch"):
+        certificate = tls / f"{name}.crt"
+        subprocess.run(["openssl", "verify", "-CAfile", tls / "ca.crt", certificate], check=True)
+        assert public(certificate) == public(tls / f"{name}.key")
+    assert one.make() == []
+
+
+@pytest.mark.parametrize("gone", ["ca", "server"])
+def test_a_new_authority_without_its_certificates_is_mended(tmp_path: Path, gone: str) -> None:
+    require_program("openssl", package="openssl")
+    one = locked(tmp_path)
+    one.make(Wish(tls=True, client_certificates=True))
+    tls = one.folder / "tls"
+    if gone == "ca":  # a run that got no further than the authority
+        (tls / "ca.crt").unlink()
+        Authority(tls, Writer({})).make_ca("heliobus farm")
+    else:
+        (tls / "server.key").write_text("")
+    one.make()
+    subprocess.run(["openssl", "verify", "-CAfile", tls / "ca.crt", tls / "server.crt"], check=True)
+    assert public(tls / "server.crt") == public(tls / "server.key")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file away from us")
+def test_an_authority_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+    require_program("openssl", package="openssl")
+    one = locked(tmp_path)
+    one.make(Wish(tls=True))
+    key = one.folder / "tls" / "ca.key"
+    before = key.read_bytes()
+    with not_as_root(one.folder):
+        os.seteuid(0)
+        os.chown(key, 0, 0)
+        os.seteuid(65534)
+        with pytest.raises(ConfigError, match=r"ca\.key: Permission denied for user 65534; run"):
+            one.make()
+    assert key.read_bytes() == before
+
+
+def test_that_the_certificate_of_a_removed_user_stays_valid_is_said(tmp_path: Path) -> None:
+    require_program("openssl", package="openssl")
+    one = locked(tmp_path)
+    one.make(Wish(tls=True, client_certificates=True))
+    one.add("anna", Role.READER)
+    out = io.StringIO()
+    assert commands.remove_user(one.settings, None, "anna", out) == 0
+    removed, said, *_ = out.getvalue().splitlines()
+    assert removed == "user anna is removed"
+    assert re.fullmatch(
+        r"the certificate of anna stays valid until \w{3} .* \d{4} GMT, and would be that of a new"
+        rf" user anna; to lock it out delete {one.folder}/tls/ca\.\*, run 'heliobus broker init'"
+        " and restart mosquitto",
+        said,
+    )
 
 
 def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
