@@ -366,8 +366,6 @@ def test_whatever_passes_the_contract_comes_back_equal(sql: Sql, url: str, tmp_p
 def test_every_time_comes_back_to_the_millisecond(
     sql: Sql, url: str, tmp_path: Path, time_ms: int
 ) -> None:
-    if time_ms < 0 and url.startswith("mysql"):
-        pytest.skip("MariaDB's DATETIME is certain from the year 1000 on")
     sql.write([replace(sample(), time_ms=time_ms)], {})
     assert [s.time_ms for s in stored(url, tmp_path)] == [time_ms]
 
