@@ -57,6 +57,7 @@ class Check:
         self._broker = replace(settings.broker, username=None, password=None, password_file=None)
         self._nonce = token_hex(4)
         self._users = [Seen(user, rights(user, settings)) for user in self._accounts.users()]
+        self._tried_count = 0
         self.faults: list[str] = []
         self.warnings: list[str] = []
 
@@ -78,7 +79,14 @@ class Check:
         for warning in self.warnings:
             print(f"warning: {warning}", file=out)
         if not self.faults:
-            print("Everyone can do what is his, and nothing else.", file=out)
+            print(
+                "Everyone can do what is his, and nothing else, on every topic that was tried"
+                f" ({self._tried_count}).",
+                file=out,
+            )
+        own = self._accounts.folder / "acl.own"
+        if own.exists():
+            print(f"The lines of {own} were not tried.", file=out)
         return 1 if self.faults else 0
 
     # ------------------------------------------------------------------ who is let in
@@ -149,6 +157,7 @@ class Check:
     def _exchange(self) -> None:
         present = [(seen, seen.peer) for seen in self._users if seen.peer is not None]
         everything = [topic for seen, _ in present for topic in seen.probes]
+        self._tried_count = len(everything)
         # What is retained already: nobody needs to publish it, and some may hear nothing else.
         known = [
             self._topics.component("+", "status"),

@@ -10,7 +10,8 @@ from typing import Final
 from heliobus.errors import ConfigError
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-_EVERYWHERE: Final = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+# What a listener takes of loopback. `::` is IPv6 only: mosquitto sets IPV6_V6ONLY.
+_TAKES: Final = {"*": LOOPBACK, "0.0.0.0": {"127.0.0.1"}, "::": {"::1"}}  # noqa: S104 - not bound to
 _SHIPPED: Final = Path(__file__).resolve().parent / "mosquitto" / "mosquitto.conf"
 _LIMITS: Final = "# --- How much it holds"
 _PORTS: Final = {False: 1883, True: 8883}
@@ -118,16 +119,16 @@ def ports(text: str) -> set[int]:
 
 def _loopback(plan: Plan) -> list[str]:
     other = plan.listener
+    addresses = ["127.0.0.1", "::1"] if _has_ipv6() else ["127.0.0.1"]
     if other is not None and other.port == plan.port:
         if other.tls:
             raise ConfigError(
                 f"--listen {other}: port {plan.port} is the one for this computer itself, without"
                 " TLS (from broker.url); choose another, such as 8883"
             )
-        if other.address in _EVERYWHERE:
-            return []
-    lines = [f"listener {plan.port} 127.0.0.1"]
-    return [*lines, f"listener {plan.port} ::1"] if _has_ipv6() else lines
+        taken = _TAKES.get(other.address, frozenset())
+        addresses = [address for address in addresses if address not in taken]
+    return [f"listener {plan.port} {address}" for address in addresses]
 
 
 def _limits() -> str:

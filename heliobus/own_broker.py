@@ -27,7 +27,7 @@ class OwnBroker:
         self._folder = folder
         self._installation = installation
         self._locks: Path | None = None
-        self._locks_of = 0  # when users and rights were last changed, in ns
+        self._locks_of: list[int] = []  # what was `_changed` when mosquitto read them
         self._running: RunningBroker | None = None
 
     def start(self, *, share: bool = False) -> None:
@@ -75,13 +75,13 @@ class OwnBroker:
             tls=self.settings.tls,
         )
 
-    def _changed(self) -> int:
-        """Say when users or rights were changed."""
-        times = [0]
+    def _changed(self) -> list[int]:
+        """Say when users and rights were changed, in ns of a clock that may be set back."""
+        times = []
         for name in ("passwords", "acl") if self._locks is not None else ():
             with suppress(OSError):
                 times.append(os.stat(f"{self._locks}/{name}").st_mtime_ns)
-        return max(times)
+        return times
 
     @property
     def name(self) -> str:
@@ -103,8 +103,8 @@ class OwnBroker:
                 self._launch()
             except ConfigError as error:
                 log.warning("%s; trying again", error)
-        elif self._changed() > self._locks_of:
-            self._locks_of = self._changed()
+        elif (changed := self._changed()) != self._locks_of:
+            self._locks_of = changed
             log.info("broker %s: users and rights have changed", self.settings.url)
             self._running.reload()
 

@@ -253,6 +253,26 @@ def test_a_plain_listener_is_there_where_it_is_asked_for_and_stays(made: Locked)
     assert listens(made) == {f"listener {port} 127.0.0.1", "listener 1883 192.0.2.10"}
 
 
+@pytest.mark.parametrize(
+    ("listen", "lines"),
+    [
+        ("*:{}", {"listener {}"}),
+        ("0.0.0.0:{}", {"listener {} 0.0.0.0", "listener {} ::1"}),
+        ("[::]:{}", {"listener {} ::", "listener {} 127.0.0.1"}),
+    ],
+)
+def test_loopback_stays_open_beside_a_plain_listener_on_its_port(
+    made: Locked, listen: str, lines: set[str]
+) -> None:
+    conf = made.folder / "mosquitto.conf"
+    if " ::1" not in conf.read_text():
+        pytest.skip("this computer has no IPv6")
+    port = made.settings.broker.port
+    made.make(Wish(listen=listen.format(port), plain=True))
+    found = {line for line in conf.read_text().splitlines() if line.startswith("listener ")}
+    assert found == {line.format(port) for line in lines}
+
+
 @pytest.mark.parametrize("other", [Wish(listen="192.0.2.10"), Wish(listen="*", tls=False)])
 def test_a_plain_listener_is_no_leave_for_another_one(made: Locked, other: Wish) -> None:
     made.make(Wish(listen="127.0.0.1:2883", plain=True))

@@ -53,8 +53,16 @@ def test_a_broker_as_it_was_made_passes(served: Locked) -> None:
         "opendtu  device    ok      1       12              1      11",
         "anna     operator  ok      1       12              11     1",
         "",
-        "Everyone can do what is his, and nothing else.",
+        "Everyone can do what is his, and nothing else, on every topic that was tried (78).",
     ]
+
+
+def test_lines_of_ones_own_are_said_not_to_be_tried(served: Locked) -> None:
+    own = served.folder / "acl.own"
+    own.write_text("user anna\ntopic read elsewhere/#\n")
+    served.make()
+    status, text, _ = checked(served)
+    assert (status, text.splitlines()[-1]) == (0, f"The lines of {own} were not tried.")
 
 
 @pytest.mark.parametrize(

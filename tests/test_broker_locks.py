@@ -193,6 +193,22 @@ def test_a_running_mosquitto_takes_in_a_new_user_and_throws_out_one_that_is_gone
         own.stop()
 
 
+def test_users_are_taken_in_also_when_the_clock_was_set_back(tmp_path: Path, heard: Heard) -> None:
+    require_program("mosquitto", package="mosquitto")
+    one = locked(tmp_path)
+    settings = replace(one.settings.broker, start=BrokerStart.MOSQUITTO)
+    own = OwnBroker(settings, tmp_path / "data", one.settings)
+    own.start()
+    try:
+        one.add("anna", Role.READER)
+        for name in ("passwords", "acl"):
+            os.utime(one.folder / name, (1_000_000_000, 1_000_000_000))
+        own.tend()
+        assert heard.bus(own.settings, "anna").wait_connected(10)
+    finally:
+        own.stop()
+
+
 def test_the_broker_of_up_logs_its_components_in(tmp_path: Path, heard: Heard) -> None:
     require_program("mosquitto", package="mosquitto")
     one = locked(tmp_path)
