@@ -4,7 +4,6 @@ import grp
 import os
 import pwd
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from heliobus.errors import ConfigError
+from heliobus.whole_file import replace_file
 
 
 class Owner(Enum):
@@ -89,7 +89,7 @@ class Writer:
         """Write a file, unless it reads so already. Raise ConfigError."""
         with self._worded(path):
             if not path.exists() or path.read_bytes() != text.encode():
-                self._replace(path, text)
+                replace_file(path, text.encode())
                 self.changed.add(path)
             self._give(path, owner, 0o644 if owner is Owner.ANYONE else 0o600)
 
@@ -112,19 +112,6 @@ class Writer:
                 f"{path}: {error.strerror}; name a folder that can be written to with"
                 " broker.folder in heliobus.yaml"
             ) from error
-
-    def _replace(self, path: Path, text: str) -> None:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except OSError:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
 
     def _give(self, path: Path, owner: Owner, mode: int) -> None:
         """Set owner and mode where they differ: the file system may be read-only."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerSettings
+from heliobus.whole_file import replace_file
 
 # A secret is a line, not a film.
 _LONGEST = 10_000
@@ -27,16 +28,11 @@ def read_secret(path: Path) -> str:
 
 def write_secret(path: Path, secret: str) -> None:
     """Write a file that only its owner may read: who owns its folder. Raise ConfigError."""
-    new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{secret}\n")
-        if os.geteuid() == 0:
-            folder = path.parent.stat()
-            os.chown(new, folder.st_uid, folder.st_gid)
-        new.replace(path)
+        folder = path.parent.stat()
+        owner = (folder.st_uid, folder.st_gid) if os.geteuid() == 0 else None
+        replace_file(path, f"{secret}\n".encode(), owner=owner)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; make its folder writable") from error
 

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,17 @@ def clock() -> Clock:
 
 def file(folder: Path, target: str = TARGET) -> CursorFile:
     return CursorFile(folder / "grafana.cursors", target)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file grow, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # ---------------------------------------------------------------------- the file
@@ -77,10 +91,10 @@ def test_a_damaged_file_is_set_aside_and_that_is_said(
 
 def test_a_file_that_cannot_be_written_is_said_and_the_old_one_kept(tmp_path: Path) -> None:
     file(tmp_path).save({KEY: 1})
-    (tmp_path / "grafana.new").mkdir()
-    with pytest.raises(SinkError, match=r"grafana.cursors: Is a directory"):
+    with full_disk(), pytest.raises(SinkError, match=r"grafana.cursors: File too large"):
         file(tmp_path).save({KEY: 2})
     assert file(tmp_path).load() == {KEY: 1}
+    assert os.listdir(tmp_path) == ["grafana.cursors"]
 
 
 def test_a_full_disk_is_said_while_running_and_stops_no_end(tmp_path: Path, clock: Clock) -> None:
@@ -88,12 +102,11 @@ def test_a_full_disk_is_said_while_running_and_stops_no_end(tmp_path: Path, cloc
     cursors.begin("", 0)
     cursors.wrote({KEY: 1}, [])
     cursors.wrote({OTHER: 2}, [])
-    (tmp_path / "grafana.new").mkdir()
-    with pytest.raises(SinkError, match="Is a directory"):
-        cursors.settle("")
-    cursors.close()
+    with full_disk():
+        with pytest.raises(SinkError, match="File too large"):
+            cursors.settle("")
+        cursors.close()
     assert cursors.begin("", 0) == {KEY: 1, OTHER: 2}
-    (tmp_path / "grafana.new").rmdir()
     cursors.close()
     assert file(tmp_path).load() == {KEY: 1, OTHER: 2}
 

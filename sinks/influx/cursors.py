@@ -9,7 +9,6 @@ then has another life: what is not in the file is asked for again.
 """
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 from heliobus.cursor import Key
 from heliobus.errors import FrameError, SinkError
 from heliobus.sample import LAST_MS, Sample, dumps, loads
+from heliobus.whole_file import replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -57,18 +57,8 @@ class CursorFile:
     def save(self, cursors: Mapping[Key, int]) -> None:
         """Replace the file as a whole: it is the old one or the new one, whatever happens."""
         listed = [[*key, cursor_ms] for key, cursor_ms in sorted(cursors.items())]
-        new = self._path.with_suffix(".new")
         try:
-            with new.open("wb") as file:
-                file.write(dumps({"target": self._target, "cursors": listed}))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            replace_file(self._path, dumps({"target": self._target, "cursors": listed}))
         except OSError as error:
             raise SinkError(f"{self._path}: {error.strerror}") from error
 
