@@ -178,8 +178,10 @@ class Accounts:
         # Who runs `heliobus up` has mosquitto started, and renews everything.
         starts = place.broker.start is not BrokerStart.NO
         owner = account(_SERVICE) if has_account(_SERVICE) else None
-        if starts or wish.owner:
-            owner = account(wish.owner) if wish.owner else user
+        if starts:
+            owner = user
+        if wish.owner and ("owner" in given or not starts):  # the last time's is the service's
+            owner = account(wish.owner)
         ours = user if starts else None
         return {
             Owner.BROKER: owner,

@@ -44,7 +44,7 @@ class Authority:
 
     def make_ca(self, name: str) -> bool:
         """Make the CA, unless there is one. Return whether one was made."""
-        if self._good(self.folder / "ca"):
+        if self._kept(self.folder / "ca", Owner.OURS):
             return False
         extension = _CA + "subjectKeyIdentifier=hash\n"
         with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ class Authority:
         return self._make(self.folder / "users" / name, name, _CLIENT, Owner.USER, anew=anew)
 
     def _make(self, place: Path, name: str, extension: str, owner: Owner, *, anew: bool) -> bool:
-        if not anew and self._good(place):
+        if not anew and self._kept(place, owner):
             return False
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
@@ -80,6 +80,14 @@ class Authority:
                 "-out", f"{work}/crt",
             )  # fmt: skip
             self._keep(work, place, owner)
+        return True
+
+    def _kept(self, place: Path, owner: Owner) -> bool:
+        """Keep key and certificate where they are good. Return whether they are."""
+        if not self._good(place):
+            return False
+        self._writer.keep(_key(place), owner)
+        self._writer.keep(_crt(place), Owner.ANYONE)
         return True
 
     def _good(self, place: Path) -> bool:

@@ -91,6 +91,11 @@ class Writer:
             if not path.exists() or path.read_bytes() != text.encode():
                 replace_file(path, text.encode())
                 self.changed.add(path)
+        self.keep(path, owner)
+
+    def keep(self, path: Path, owner: Owner) -> None:
+        """Leave a file as it is, but for who it is for. Raise ConfigError."""
+        with self._worded(path):
             self._give(path, owner, 0o644 if owner is Owner.ANYONE else 0o600)
 
     def remove(self, path: Path) -> None:
