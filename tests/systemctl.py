@@ -2,11 +2,15 @@
 
 `start` and `restart` do what Type=notify means: run the ExecStart of the installed unit, and come
 back when it has said that it is ready, or has ended. Then it is ended: one look is enough.
+
+A file DESTDIR/hangs lets the next start wait for ever; DESTDIR/fails has the action that fails
+next.
 """
 
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +21,9 @@ ROOT = Path(os.environ["DESTDIR"])
 READY_S = 30.0
 UNIT = "heliobus.service"
 RUNS = ROOT / "runs"  # there while the service is active
+STATUS = ROOT / "status"  # what it has said of itself last
+HANGS = ROOT / "hangs"
+FAILS = ROOT / "fails"
 
 
 def note(line: str) -> None:
@@ -34,6 +41,10 @@ def command() -> list[str]:
 
 
 def start(action: str) -> int:
+    if HANGS.exists():
+        HANGS.unlink()
+        note(f"{action} {UNIT}: hangs, {os.readlink(ROOT / 'opt/heliobus/venv')}")
+        signal.pause()
     address = str(ROOT / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(address)
@@ -57,7 +68,11 @@ def ready(process: subprocess.Popen[bytes], notify: socket.socket) -> str:
     end_s = time.monotonic() + READY_S
     while time.monotonic() < end_s:
         try:
-            if b"READY=1" in notify.recv(4096).splitlines():
+            lines = notify.recv(4096).decode().splitlines()
+            for line in lines:
+                if line.startswith("STATUS="):
+                    STATUS.write_text(line.removeprefix("STATUS="))
+            if "READY=1" in lines:
                 return "ready"
         except TimeoutError:
             if process.poll() is not None:
@@ -66,11 +81,16 @@ def ready(process: subprocess.Popen[bytes], notify: socket.socket) -> str:
 
 
 def main(action: str, arguments: list[str]) -> int:
+    if FAILS.exists() and FAILS.read_text() == action:
+        FAILS.unlink()
+        return 1
     if action in {"start", "restart"}:
         return start(action)
     note(" ".join([action, *arguments]))
     if action == "list-units" and RUNS.exists():
         sys.stdout.write(f"{UNIT} loaded active running heliobus\n")
+    if action == "show" and STATUS.exists():
+        sys.stdout.write(f"{STATUS.read_text()}\n")
     if action == "disable":
         RUNS.unlink(missing_ok=True)
     if action == "is-active":

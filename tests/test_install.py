@@ -7,15 +7,17 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, free_port, lacking, require_program
+from tests.helpers import ROOT, free_port, lacking, require_program, wait_until
 from tests.test_packaging import OFFLINE
 
 pytestmark = pytest.mark.slow
@@ -67,6 +69,9 @@ class Machine:
         program = self.root / "bin" / "systemctl"
         program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/systemctl.py "$@"\n')
         program.chmod(0o755)
+        program = self.root / "bin" / "sync"
+        program.write_text('#!/bin/sh\necho "sync $*, $(readlink "$2/venv")" >>"$DESTDIR/calls"\n')
+        program.chmod(0o755)
 
     def systemctl(self, *arguments: str) -> None:
         subprocess.run(
@@ -75,10 +80,15 @@ class Machine:
 
     def calls(self) -> list[str]:
         """Give what was asked of systemd so far, and forget it."""
+        calls = self.asked()
+        (self.root / "calls").unlink(missing_ok=True)
+        return calls
+
+    def asked(self) -> list[str]:
+        """Give what was asked of systemd so far, but for questions how it is."""
         path = self.root / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return [line for line in lines if not line.startswith("list-units")]
+        return [line for line in lines if not line.startswith(("list-units", "show"))]
 
     def make(self, target: str, *, source: Path = ROOT, **variables: str) -> str:
         """Run one target, which must succeed, and give what it says."""
@@ -87,17 +97,40 @@ class Machine:
         return said
 
     def tried(self, target: str, *, source: Path = ROOT, **variables: str) -> tuple[int, str]:
-        given = [f"{name}={value}" for name, value in variables.items()]
-        done = subprocess.run(
-            ["make", "--no-print-directory", "-C", str(source), target, *given],
-            env=self._environ(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if OFFLINE in done.stderr:
+        with self.making(target, source=source, **variables) as making:
+            said, _ = making.communicate()
+        if OFFLINE in said:
             lacking("the package index cannot be reached")
-        return done.returncode, done.stdout + done.stderr
+        return making.returncode, said
+
+    def making(
+        self, target: str, *, source: Path = ROOT, **variables: str
+    ) -> subprocess.Popen[str]:
+        """Begin one target, as in a terminal: Ctrl-C would reach all of it."""
+        given = [f"{name}={value}" for name, value in variables.items()]
+        make = ["make", "--no-print-directory", "-C", str(source), target, *given]
+        return subprocess.Popen(
+            ["env", "--default-signal=INT", *make],
+            env=self._environ() | {"TMPDIR": str(self.root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def interrupted(self, target: str, done: Callable[[], object], *, source: Path = ROOT) -> str:
+        """Press Ctrl-C in one target when `done` says so, and give what it says."""
+        with self.making(target, source=source) as making:
+            try:
+                wait_until(done, target, 60)
+            finally:
+                os.killpg(making.pid, signal.SIGINT)
+            said, _ = making.communicate(timeout=60)
+        assert making.returncode != 0
+        return said
+
+    def folders(self) -> list[str]:
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
 
     def runs(self, *arguments: str) -> str:
         """Run the installed command, as systemd would find it."""
@@ -219,7 +252,7 @@ def test_only_the_version_before_is_kept(fresh: Machine, updated: Machine) -> No
 
 
 def test_the_service_that_runs_is_restarted_and_waited_for(updated: Machine) -> None:
-    assert (updated.root / "calls").read_text().splitlines()[-3:] == [
+    assert updated.asked()[-3:] == [
         "daemon-reload",
         f"restart heliobus.service: ready, {updated.version}",
         "is-active --quiet heliobus.service",
@@ -227,7 +260,7 @@ def test_the_service_that_runs_is_restarted_and_waited_for(updated: Machine) -> 
 
 
 def test_extras_are_remembered(updated: Machine) -> None:
-    assert (updated.opt / "venv" / "extras").read_text() == "sql\n"
+    assert (updated.opt / "extras").read_text() == "sql\n"
 
 
 def test_a_version_that_does_not_start_is_taken_back(machine: Machine, source: Path) -> None:
@@ -255,6 +288,130 @@ def test_a_version_that_does_not_start_is_taken_back(machine: Machine, source: P
     assert "# new" not in installed.read_text()
 
 
+def test_an_interrupted_update_puts_the_old_version_back(machine: Machine) -> None:
+    before, previous, folders = machine.version, machine.previous, machine.folders()
+    (machine.root / "hangs").touch()
+    said = machine.interrupted("update", lambda: "hangs" in " ".join(machine.asked()))
+    assert re.search(
+        rf"^update: the change to \S+Z did not end; back to {before}, which runs\.",
+        said,
+        re.MULTILINE,
+    )
+    assert (machine.version, machine.previous) == (before, previous)
+    assert machine.versions == [previous, before]
+    assert machine.calls()[-2:] == [
+        f"restart heliobus.service: ready, {before}",
+        "is-active --quiet heliobus.service",
+    ]
+    assert (machine.opt / "extras").read_text() == "sql\n"
+    assert machine.folders() == folders
+
+
+def test_a_step_that_fails_puts_the_old_version_back(machine: Machine) -> None:
+    before, previous = machine.version, machine.previous
+    (machine.root / "fails").write_text("daemon-reload")
+    status, said = machine.tried("update")
+    assert status != 0
+    assert f"did not end; back to {before}, which runs." in said
+    assert (machine.version, machine.previous) == (before, previous)
+    assert machine.versions == [previous, before]
+    assert f"restart heliobus.service: ready, {before}" in machine.calls()
+
+
+def test_a_link_to_a_missing_version_is_none(machine: Machine) -> None:
+    (machine.opt / "previous").unlink()
+    (machine.opt / "previous").symlink_to(OLD)
+    status, said = machine.tried("rollback")
+    assert status != 0
+    assert "rollback: there is no version before this one\n" in said
+
+
+def test_a_version_that_is_not_whole_is_not_taken_back_into_use(machine: Machine) -> None:
+    before = machine.version
+    shutil.rmtree(machine.opt / machine.previous / "systemd")
+    status, said = machine.tried("rollback")
+    assert status != 0
+    assert f"{machine.opt}/{machine.previous} is not whole; nothing was changed\n" in said
+    assert machine.version == before
+    assert machine.calls() == []
+
+
+def test_a_version_is_on_the_card_before_it_is_in_use(machine: Machine) -> None:
+    new, old = machine.version, machine.previous
+    machine.make("rollback")
+    assert machine.calls() == [
+        f"sync -f {machine.opt}, {new}",
+        "daemon-reload",
+        f"restart heliobus.service: ready, {old}",
+        "is-active --quiet heliobus.service",
+    ]
+
+
+def break_bridges(machine: Machine, version: str) -> None:
+    """Let each bridge of a version crash, which `heliobus check` does not notice."""
+    (module,) = (machine.opt / version).glob("lib/python*/site-packages/heliobus/bridging.py")
+    module.write_text(f"{module.read_text()}\nBridgeComponent.run = None\n")
+
+
+def test_a_version_that_loses_a_component_is_taken_back(machine: Machine) -> None:
+    new, old = machine.version, machine.previous
+    break_bridges(machine, old)
+    status, said = machine.tried("rollback")
+    assert status != 0
+    assert said.splitlines()[0] == (
+        f"rollback: {old} does not run what ran before: axpert; back to {new}, which runs."
+        " Why: journalctl -u 'heliobus*' -n 50"
+    )
+    assert (machine.version, machine.previous) == (new, old)
+    assert machine.versions == [old, new]
+
+
+def test_what_did_not_run_before_keeps_no_version_back(machine: Machine) -> None:
+    new, old = machine.version, machine.previous
+    break_bridges(machine, new)
+    break_bridges(machine, old)
+    machine.systemctl("restart", "heliobus.service")
+    assert machine.make("rollback").splitlines() == [
+        "rollback: heliobus.service: 1 of 2 components run; missing: axpert",
+        f"rollback: {old} is in use; to change again: sudo make rollback",
+    ]
+
+
+def test_a_service_that_should_run_and_does_not_is_named(machine: Machine) -> None:
+    wants = machine.root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    for unit in ("heliobus.service", "heliobus@axpert.service"):
+        (wants / unit).symlink_to(f"/usr/local/lib/systemd/system/{unit}")
+    said = machine.make("rollback")
+    assert said.splitlines()[:2] == [
+        "rollback: heliobus.service: 2 of 2 components run",
+        "rollback: heliobus@axpert.service does not run:"
+        " sudo systemctl start heliobus@axpert.service",
+    ]
+
+
+def test_a_version_that_cannot_even_check_is_to_be_reported(machine: Machine, source: Path) -> None:
+    check = source / "heliobus" / "check.py"
+    check.write_text(check.read_text() + "\nraise RuntimeError('this version is broken')\n")
+    status, said = machine.tried("update", source=source)
+    assert status != 0
+    assert "RuntimeError: this version is broken\n" in said
+    assert "update: the new version fails; nothing was changed. Please report these" in said
+    assert "does not accept" not in said
+
+
+def test_an_interrupted_check_leaves_no_secrets(machine: Machine, source: Path) -> None:
+    before, folders = machine.version, machine.folders()
+    (machine.root / "etc/heliobus/secrets/archive").write_text("secret")
+    asked = machine.root / "asked"
+    check = source / "heliobus" / "check.py"
+    check.write_text(f"import signal\nopen({str(asked)!r}, 'w').close()\nsignal.pause()\n")
+    machine.interrupted("update", asked.exists, source=source)
+    assert machine.folders() == folders
+    assert (machine.version, len(machine.versions)) == (before, 2)
+    assert machine.calls() == []
+
+
 def test_a_version_that_refuses_the_configuration_changes_nothing(machine: Machine) -> None:
     before = machine.version
     with machine.configuration.open("a") as file:
@@ -270,9 +427,10 @@ def test_a_version_that_refuses_the_configuration_changes_nothing(machine: Machi
 
 def test_a_rollback_changes_to_the_version_before_and_back(machine: Machine) -> None:
     new, old = machine.version, machine.previous
-    assert machine.make("rollback") == (
-        f"rollback: {old} is in use; to change again: sudo make rollback\n"
-    )
+    assert machine.make("rollback").splitlines() == [
+        "rollback: heliobus.service: 2 of 2 components run",
+        f"rollback: {old} is in use; to change again: sudo make rollback",
+    ]
     assert (machine.version, machine.previous) == (old, new)
     assert f"restart heliobus.service: ready, {old}" in machine.calls()
     machine.make("rollback")
