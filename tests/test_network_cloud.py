@@ -146,8 +146,11 @@ def home(folder: Path, link: str) -> Place:
     return place
 
 
-def broker_bridge(far: Place) -> str:
-    """Give the page's block, with the password and addresses of this test."""
+def broker_bridge(far: Place, *, commands: bool = False) -> str:
+    """Give the page's block, with the password and addresses of this test.
+
+    `commands`: as somebody changes it who gives commands from the cloud.
+    """
     ports = configuration.ports((far.folder / "broker" / "mosquitto.conf").read_text())
     (port,) = ports - {far.port}
     text = block("conf", file="cloud.conf")
@@ -158,7 +161,8 @@ def broker_bridge(far: Place) -> str:
     }.items():
         assert there in text
         text = text.replace(there, here)
-    return text
+    assert text.count("\n#topic ") == 2
+    return text.replace("\n#topic ", "\ntopic ") if commands else text
 
 
 @pytest.fixture
@@ -168,10 +172,19 @@ def both(tmp_path: Path) -> Iterator[tuple[Place, Place]]:
         yield joined(tmp_path, "serial:///dev/null", running)
 
 
-def joined(folder: Path, link: str, running: ExitStack) -> tuple[Place, Place]:
+@pytest.fixture
+def commanded(tmp_path: Path) -> Iterator[tuple[Place, Place]]:
+    """Do the same for somebody who gives commands from the cloud."""
+    with ExitStack() as running:
+        yield joined(tmp_path, "serial:///dev/null", running, commands=True)
+
+
+def joined(
+    folder: Path, link: str, running: ExitStack, *, commands: bool = False
+) -> tuple[Place, Place]:
     far = running.enter_context(cloud(folder).serving())
     near = home(folder, link)
-    running.enter_context(near.serving(broker_bridge(far)))
+    running.enter_context(near.serving(broker_bridge(far, commands=commands)))
     with Person(far, "watch", "sites/farm/#") as there, Person(near, "axpert") as axpert:
 
         def arrived() -> bool:
@@ -186,7 +199,6 @@ OUTWARD = (
     "inverter/state",
     "inverter/info",
     "inverter/availability",
-    "inverter/result",
     "bus/axpert/status",
     "bus/axpert/event",
     "bus/cloud_archive/history",
@@ -196,7 +208,7 @@ OUTWARD = (
 def test_what_the_house_says_is_in_the_cloud_below_its_site(both: tuple[Place, Place]) -> None:
     near, far = both
     with Person(far, "watch", "#") as there, Person(near, "axpert") as axpert:
-        for leaf in (*OUTWARD, "bus/axpert/rejected"):
+        for leaf in ("inverter/result", "bus/axpert/rejected", "bus/archive/history", *OUTWARD):
             axpert.says(f"heliobus/farm/{leaf}", leaf.encode(), retain=leaf == "inverter/state")
         for leaf in OUTWARD:
             assert there.hears(f"sites/farm/{leaf}") == leaf.encode()
@@ -206,22 +218,30 @@ def test_what_the_house_says_is_in_the_cloud_below_its_site(both: tuple[Place, P
         assert all(retained for _, _, retained in later.heard)
 
 
-def test_questions_and_commands_of_one_user_come_into_the_house(
-    both: tuple[Place, Place],
+def test_only_questions_come_into_the_house(both: tuple[Place, Place]) -> None:
+    assert heard_at_home(*both) == {"bus/axpert/replay"}
+
+
+def test_commands_of_one_user_come_into_the_house_where_that_is_wanted(
+    commanded: tuple[Place, Place],
 ) -> None:
-    near, far = both
+    near, far = commanded
+    assert heard_at_home(near, far) == {"bus/axpert/replay", "inverter/set/cloud"}
+    with Person(far, "watch", "sites/farm/#") as there, Person(near, "axpert") as axpert:
+        axpert.says("heliobus/farm/inverter/result", b"done")
+        assert there.hears("sites/farm/inverter/result") == b"done"
+
+
+def heard_at_home(near: Place, far: Place) -> set[str]:
+    """Say in the cloud what may and may not come home, and give the topics that did."""
     with Person(near, "watch", "#") as here, Person(far, "farm") as there:
         there.says("sites/farm/inverter/set/anna", b"not allowed in the house")
         there.says("sites/farm/inverter/state", b"the cloud measures nothing")
         there.says("sites/farm/inverter/set/cloud", b"command")
         there.says("sites/farm/bus/axpert/replay", b"question")
-        assert here.hears("heliobus/farm/inverter/set/cloud") == b"command"
         assert here.hears("heliobus/farm/bus/axpert/replay") == b"question"
-        assert here.topics == {
-            "heliobus/farm/bus/axpert/status",  # retained before
-            "heliobus/farm/inverter/set/cloud",
-            "heliobus/farm/bus/axpert/replay",
-        }
+        heard = {topic.removeprefix("heliobus/farm/") for topic in here.topics}
+        return heard - {"bus/axpert/status"}  # retained before
 
 
 def test_a_house_reads_and_writes_nothing_of_another(both: tuple[Place, Place]) -> None:
@@ -265,5 +285,37 @@ def times(far: Place) -> set[str]:
 
 
 def test_the_place_in_the_cloud_has_no_sink_of_the_house() -> None:
-    names = yaml.safe_load(block("yaml", file="cloud/heliobus.yaml"))["sinks"]
-    assert "archive" not in names
+    (name,) = yaml.safe_load(block("yaml", file="cloud/heliobus.yaml"))["sinks"]
+    assert name != "archive"
+    assert f"topic bus/{name}/history out 1 " in block("conf", file="cloud.conf")
+
+
+def test_a_reader_s_options_are_in_a_file(both: tuple[Place, Place], tmp_path: Path) -> None:
+    _, far = both
+    program = require_program("mosquitto_sub", package="mosquitto-clients")
+    (port,) = configuration.ports((far.folder / "broker/mosquitto.conf").read_text()) - {far.port}
+    options = block("conf", file="clients/mosquitto_sub")
+    for there, here in {
+        "heliobus.local": "localhost",
+        "8883": str(port),
+        "ca.crt": f"{far.folder}/broker/tls/ca.crt",
+        "PASSWORD": far.password("watch"),
+        "nodered": "watch",
+    }.items():
+        assert options.count(there) == 1
+        options = options.replace(there, here)
+    (tmp_path / "clients").mkdir()
+    (tmp_path / "clients/mosquitto_sub").write_text(options)
+    setting, command, *words = shlex.split(block("sh", "XDG_CONFIG_HOME").splitlines()[-1])
+    assert (setting, command) == ("XDG_CONFIG_HOME=clients", "mosquitto_sub")
+    topic = "sites/farm/#" if words.pop() == "heliobus/#" else ""
+    done = subprocess.run(
+        [program, *words, topic, "-C", "1", "-W", "10"],
+        cwd=tmp_path,
+        env={"XDG_CONFIG_HOME": "clients"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "sites/farm/bus/axpert/status probe\n"

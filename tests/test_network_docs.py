@@ -332,4 +332,4 @@ def test_the_shell_understands_every_command() -> None:
 def test_every_example_is_looked_at() -> None:
     """A new one needs a test here, in test_network_proxies.py or in test_network_cloud.py."""
     kinds = Counter(each.kind for each in BLOCKS)
-    assert kinds == Counter(sh=11, nft=2, ini=4, nginx=3, caddy=1, conf=2, yaml=1, xml=1)
+    assert kinds == Counter(sh=11, nft=2, ini=4, nginx=3, caddy=1, conf=3, yaml=1, xml=1)
