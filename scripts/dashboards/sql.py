@@ -331,6 +331,8 @@ class Sqlite(Sql):
             return ""
         return f"${{__field.labels.{'device' if query.shape is Shape.WORDS else 'metric'}}}"
 
+    # The plugin has no macro for a range of text. Before Grafana 11 these variables are the range
+    # of the dashboard, also where the panel has its own (timeFrom): so SQLite needs Grafana 11.
     in_range = (
         "t.time BETWEEN strftime('%Y-%m-%dT%H:%M:%fZ', $__from / 1000.0, 'unixepoch')"
         " AND strftime('%Y-%m-%dT%H:%M:%fZ', $__to / 1000.0, 'unixepoch')"
