@@ -242,7 +242,9 @@ class Demo:
             time.sleep(0.1)
 
     def _stored(self) -> list[tally.Row]:
-        return tally.stored(self._folder / "history.db", self._contract, self._started_ms)
+        return tally.stored(
+            self._folder / "history.db", self._contract, self._started_ms, site=self._settings.site
+        )
 
     def _count(self) -> int:
         result = tally.compare(
@@ -274,8 +276,8 @@ class _Counter:
     def take(self, message: Message) -> None:
         """Take in one message."""
         address = self._topics.parse(message.topic)
-        if address is None or not message.payload:
-            return
+        if address is None or not message.payload or address.site != self._topics.site:
+            return  # other houses may share this broker
         try:
             if address.leaf == "state" and address.device is not None:
                 time_of = str(load_object(message.payload).get("time"))

@@ -1,10 +1,13 @@
 """Say a lasting fault once, again every hour, and when it is over: a log that people still read."""
 
 import logging
+import math
+import re
 import time
 from collections.abc import Callable
 
 REPEAT_S = 3600.0
+_NUMBER = re.compile("[0-9]+")
 
 
 class Faults:
@@ -15,18 +18,21 @@ class Faults:
     ) -> None:
         self._log = log
         self._monotonic = monotonic
-        self._open: dict[str, tuple[str, float]] = {}
+        self._open: dict[str, tuple[str, str, float]] = {}  # the newest text, the last logged
 
     def report(self, key: str, text: str, *, alike: bool = False) -> None:
         """Log the fault when it is new, reads otherwise than before, or an hour has passed.
 
-        `alike`: a new text (other bytes on the wire) does not make it another fault.
+        Other numbers alone (a process id, an age) are no other words. `alike`: neither are other
+        words, such as the bytes on a wire.
         """
         now_s = self._monotonic()
-        known = self._open.get(key)
-        if known is None or (known[0] != text and not alike) or now_s - known[1] >= REPEAT_S:
-            self._open[key] = (text, now_s)
+        _, logged, logged_s = self._open.get(key, ("", "", -math.inf))
+        is_new = not logged or not (alike or _NUMBER.sub("", logged) == _NUMBER.sub("", text))
+        if is_new or now_s - logged_s >= REPEAT_S:
+            logged, logged_s = text, now_s
             self._log.warning("%s", text)
+        self._open[key] = (text, logged, logged_s)
 
     def over(self, key: str, text: str) -> None:
         """Log that the fault has ended, if there was one."""
@@ -43,4 +49,4 @@ class Faults:
 
     def texts(self) -> list[str]:
         """Give what is wrong now."""
-        return [text for text, _ in self._open.values()]
+        return [text for text, _, _ in self._open.values()]

@@ -47,6 +47,7 @@ class Intake:
         self._tracks: dict[Key, Track] = {}
         self._proposed: dict[Key, Track] = {}
         self._firsts: dict[Key, int] = {}
+        self._kept: set[Key] = set()  # whose cursors the destination has
         self._offline: set[tuple[str, str]] = set()
         self._requests = Requests()
         self._foreign: list[Sample] = []
@@ -182,6 +183,11 @@ class Intake:
         """
         self.drop()
         self._requests.forget()
+        for key in self._kept - cursors.keys():  # it was emptied, or another is in its place
+            known = self._tracks[key]
+            track = self._new_track(key, known.cursor_ms, first=False)
+            self._tracks[key] = track.take_head(max(known.newest_ms, known.cursor_ms))
+        self._kept = set(cursors)
         for key, cursor_ms in cursors.items():
             known = self._tracks.get(key, Track(cursor_ms))
             if known.cursor_ms != cursor_ms:
@@ -202,6 +208,7 @@ class Intake:
 
     def commit(self) -> None:
         """Note that the pending samples are stored."""
+        self._kept |= self.cursors().keys()
         self._tracks.update(self._proposed)
         self._proposed.clear()
         self.samples.clear()

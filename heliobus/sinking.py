@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from heliobus import topics as t
@@ -12,9 +12,9 @@ from heliobus.contract import Contract
 from heliobus.cursor import MINUS_INFINITY, Request
 from heliobus.errors import FrameError, SinkError
 from heliobus.faults import Faults
-from heliobus.health import Health
+from heliobus.health import KIND, Health
 from heliobus.intake import Intake
-from heliobus.sample import dumps, load_object, time_text
+from heliobus.sample import Sample, dumps, load_object, time_text
 from heliobus.settings import Settings, SinkSettings
 from heliobus.sink import Sink, Written
 
@@ -67,6 +67,7 @@ class SinkComponent(Component):
         self._failures = 0
         self._retry_s = self._pruned_s = 0.0
         self._stored = self._rewritten = 0
+        self._stores = False  # values of a device, since the start
         self._faults = Faults(log)
 
     # ------------------------------------------------------------------ taking in
@@ -132,7 +133,7 @@ class SinkComponent(Component):
             wait_s = min(LONGEST_RETRY_S, 2.0 ** min(self._failures - 2, 10))
             self._retry_s = time.monotonic() + max(wait_s, min(error.retry_s, LONGEST_ASKED_S))
             further = "" if self._is_interrupted else "; trying again"
-            self._faults.report("sink", f"{error}{further}", alike=True)
+            self._faults.report("sink", f"{error}{further}")
             self._is_open = False
             self._intake.drop()
             self._sink.close()
@@ -156,14 +157,24 @@ class SinkComponent(Component):
 
     def _write(self) -> None:
         self._waiting_since_s = None
-        written = self._sink.write(self._intake.pending(), self._intake.cursors())
+        samples = self._intake.pending()
+        written = self._sink.write(samples, self._intake.cursors())
         self._intake.commit()
         self._count(written)
+        if not self._stores:
+            self._tell_first(samples)
         end_s = time.monotonic() + INFOS_S
         while self._infos and time.monotonic() < end_s:
             (site, device), info = next(iter(self._infos.items()))
             self._write_info(site, device, info)
             del self._infos[site, device]
+
+    def _tell_first(self, samples: Sequence[Sample]) -> None:
+        """Say once that values of a device are stored, not only how the components are."""
+        devices = sorted({s.device for s in samples if s.kind not in (KIND, "event")})
+        if devices:
+            self._stores = True
+            log.info("stores what comes; the first: %s", ", ".join(devices))
 
     def _write_info(self, site: str, device: str, info: dict[str, Any]) -> None:
         try:
@@ -177,8 +188,6 @@ class SinkComponent(Component):
             self.rejects.put(topic, str(error), info)
 
     def _count(self, written: Written) -> None:
-        if written.stored and not self._stored:
-            log.info("stores what comes; the first: %d samples", written.stored)
         self._stored += written.stored
         self._rewritten += written.rewritten
         for sample, reason in written.rejected:

@@ -83,8 +83,8 @@ def journaled(settings: Settings, name: str, since_ms: int) -> list[Row]:
     return rows
 
 
-def stored(path: Path, contract: Contract, since_ms: int) -> list[Row]:
-    """Read the devices and times of all rows of an SQLite archive since a time."""
+def stored(path: Path, contract: Contract, since_ms: int, *, site: str) -> list[Row]:
+    """Read the devices and times of all rows of a site in an SQLite archive since a time."""
     if not path.exists():
         return []
     with closing(sqlite3.connect(path.as_uri() + "?mode=ro", uri=True)) as db:
@@ -93,8 +93,8 @@ def stored(path: Path, contract: Contract, since_ms: int) -> list[Row]:
         for kind in sorted(tables & set(contract.kinds) - {health.KIND}):
             rows += db.execute(
                 f'SELECT device, time FROM "{kind}" JOIN devices ON devices.id = device_id '  # noqa: S608 - a kind of the contract
-                "WHERE time >= ?",
-                (time_text(since_ms),),
+                "WHERE time >= ? AND site = ?",
+                (time_text(since_ms), site),
             ).fetchall()
     return rows
 

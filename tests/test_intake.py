@@ -113,6 +113,36 @@ class Desk:
         return self.intake.cursors()[KEY] - T0
 
 
+# ---------------------------------------------------------------------- another destination
+
+
+@pytest.mark.parametrize(
+    ("backfill_ms", "after"), [(None, None), (DAY_MS, 1_000_000 - DAY_MS), (0, 20)]
+)
+def test_a_destination_that_was_emptied_is_filled_again_as_a_new_one(
+    backfill_ms: int | None, after: int | None
+) -> None:
+    desk = Desk(backfill_ms=backfill_ms)
+    desk.load(0)
+    desk.state(10, 0)
+    desk.state(20, 10)
+    assert desk.store() == [10, 20]
+    desk.intake.load({})  # the file was removed, the bucket made anew
+    desk.state(30, 20)
+    desk.store()
+    assert desk.ask(10.0) == ([] if backfill_ms == 0 else [(after, 20)])
+
+
+def test_what_was_never_stored_keeps_its_beginning() -> None:
+    desk = Desk(backfill_ms=0)
+    desk.intake.load({})
+    desk.state(10, 0)
+    desk.intake.load({})  # the database was down, and had nothing of it yet
+    desk.state(20, 10)
+    assert desk.store() == [20]
+    assert desk.ask(10.0) == [(0, 10)]
+
+
 # ---------------------------------------------------------------------- live samples
 
 

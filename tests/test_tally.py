@@ -107,7 +107,7 @@ def test_a_second_run_at_once_is_counted_for_itself(tmp_path: Path) -> None:
 def test_an_archive_is_read_from_a_time_on_whatever_the_kind(tmp_path: Path) -> None:
     rules = contract.load()
     path = tmp_path / "history.db"
-    assert tally.stored(path, rules, T0) == []
+    assert tally.stored(path, rules, T0, site="demo") == []
     sink = Sql(
         SinkSettings("archive", "sql", options={"url": "sqlite:///history.db"}),
         folder=tmp_path,
@@ -116,7 +116,7 @@ def test_an_archive_is_read_from_a_time_on_whatever_the_kind(tmp_path: Path) -> 
     sink.open()
     sink.write([sample(1), sample(2), sample(3), sample(3, "bank", "battery")], {})
     # It is read while the archive is in use.
-    assert sorted(tally.stored(path, rules, T0 + 2)) == [
+    assert sorted(tally.stored(path, rules, T0 + 2, site="demo")) == [
         ("bank", "2027-01-15T08:00:00.003Z"),
         ("inverter", "2027-01-15T08:00:00.002Z"),
         ("inverter", "2027-01-15T08:00:00.003Z"),
