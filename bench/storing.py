@@ -111,34 +111,37 @@ def _catch_up(folder: Path, destination: Destination) -> list[float]:
             while time.monotonic() < round_s:
                 now_mb = memory_mb(sink.pid)
                 largest_mb = {kind: max(most, now_mb[kind]) for kind, most in largest_mb.items()}
-                late_s |= _seen(heard, late_s, destination, began_s)
+                waiting_s = _waiting(heard, late_s, began_s)
+                late_s |= _seen(waiting_s, destination)
                 time.sleep(0.05)
         took_s = time.monotonic() - began_s
-    return [*largest_mb.values(), max(late_s.values()), took_s]
+        # Whatever is still not there is at least so late.
+        still_s = [time.monotonic() - at for at in _waiting(heard, late_s, began_s).values()]
+    return [*largest_mb.values(), max([*late_s.values(), *still_s]), took_s]
 
 
-def _seen(
-    heard: list[tuple[float, Message]],
-    late_s: dict[int, float],
-    destination: Destination,
-    began_s: float,
+def _waiting(
+    heard: list[tuple[float, Message]], late_s: dict[int, float], began_s: float
 ) -> dict[int, float]:
-    """Give how late those live samples were that are seen now for the first time.
+    """Give when each live sample that was not yet seen in the destination was published.
 
     What was published before the sink was there is not counted, nor its start.
     """
-    newest = heard[-10:]
     at_s = {
         parse_sample(SITE, "inverter1", message.payload).time_ms: when_s
-        for when_s, message in newest
+        for when_s, message in list(heard)
         if when_s > began_s + 2.0
     }
-    waiting = at_s.keys() - late_s.keys()
-    if not waiting:
+    return {time_ms: when_s for time_ms, when_s in at_s.items() if time_ms not in late_s}
+
+
+def _seen(waiting_s: dict[int, float], destination: Destination) -> dict[int, float]:
+    """Give how late those are that are in the destination now."""
+    if not waiting_s:
         return {}
-    there = destination.times_ms("inverter1", min(waiting)) & waiting
+    there = destination.times_ms("inverter1", min(waiting_s)) & waiting_s.keys()
     now_s = time.monotonic()
-    return {time_ms: now_s - at_s[time_ms] for time_ms in there}
+    return {time_ms: now_s - waiting_s[time_ms] for time_ms in there}
 
 
 def _fill(data: Path) -> None:
