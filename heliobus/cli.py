@@ -202,11 +202,11 @@ def sim(protocol: str, *, pty: bool, tcp: str | None, link: Path | None, **how: 
 @click.option(
     "--admin-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="A file with the administrator's secret: a token, or the address with a password.",
+    help="A file with the administrator's secret: a token, or the address with a password."
+    " SQLite and VictoriaMetrics need none.",
 )
 @click.pass_obj
-def prepare(options: _Options, name: str, admin_file: Path) -> int:
+def prepare(options: _Options, name: str, admin_file: Path | None) -> int:
     """Make what the sink NAME needs at its server.
 
     What is there and works is left as it is. The administrator's secret is used for this only;

@@ -11,7 +11,7 @@ The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, r
 gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
 it plays several models, `variant`.
 A sink may export `prepare(settings, folder=, admin=)`, which makes what it needs at its server
-and gives a line for each thing that it did.
+and gives a line for each thing that it did. `admin` is "" where no administrator's file was named.
 An entry point of the group heliobus.bridges or heliobus.sinks names the class itself; its
 config.json lies beside its module. Listing imports no component.
 """

@@ -104,6 +104,7 @@ class Dialect:
     """
 
     driver: str
+    port: int | None  # the usual one
     time: TypeEngine[Any]
     upsert: Upsert
     epoch_s: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[int]]
@@ -135,6 +136,7 @@ def _on_duplicate_key(table: sa.Table, key: Sequence[str], given: Sequence[str])
 
 _MYSQL = Dialect(
     driver="pymysql",
+    port=3306,
     time=mysql.DATETIME(fsp=3),
     upsert=_on_duplicate_key,
     # UNIX_TIMESTAMP would read the column in the time zone of the session.
@@ -155,12 +157,14 @@ _MYSQL = Dialect(
 DIALECTS: Mapping[str, Dialect] = {
     "sqlite": Dialect(
         driver="pysqlite",
+        port=None,
         time=TEXT,
         upsert=_on_conflict(sqlite.insert),
         epoch_s=lambda time: sa.cast(sa.func.strftime("%s", time), sa.Integer),
     ),
     "postgresql": Dialect(
         driver="psycopg",
+        port=5432,
         time=postgresql.TIMESTAMP(timezone=True, precision=3),
         upsert=_on_conflict(postgresql.insert),
         epoch_s=lambda time: sa.cast(sa.func.floor(sa.extract("epoch", time)), sa.BigInteger),
@@ -188,10 +192,15 @@ class Place:
     url: sa.URL = field(repr=False)
     file: Path | None = None  # SQLite only
     password_file: Path | None = None  # read at each connection: to correct it is enough
+    note: str = ""  # where the address was found, when that is not the sink's own
 
     def __str__(self) -> str:
         """Say where it is, for messages."""
-        return str(self.file or f"{self.url.host or 'localhost'}/{self.url.database or ''}")
+        if self.file is not None:
+            return str(self.file)
+        port = "" if self.url.port in (None, self.dialect.port) else f":{self.url.port}"
+        database = f"/{self.url.database}" if self.url.database else ""
+        return f"{self.url.host or 'localhost'}{port}{database}{self.note}"
 
     @property
     def dialect(self) -> Dialect:

@@ -97,6 +97,7 @@ def test_another_bucket_of_a_similar_name_is_not_taken(server: Standin, tmp_path
 @pytest.mark.parametrize(
     ("admin", "options", "said"),
     [
+        ("", {}, r"grafana: InfluxDB 2 needs its administrator: .* --admin-file FILE"),
         ("wrong", {}, r"refuses the administrator's token \(unauthorized access\); it must be"),
         (ADMIN, {"org": "nobody"}, r"has no organization 'nobody'; check org"),
         (ADMIN, {"org": ""}, r"add org, the organization that you named when you set it up"),
@@ -107,14 +108,14 @@ def test_what_cannot_be_prepared_is_said(
 ) -> None:
     with pytest.raises(ConfigError, match=said) as raised:
         prepared(server.url, tmp_path, admin, **options)
-    assert admin not in str(raised.value)
+    assert not admin or admin not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_file_for_the_token_nothing_is_made(server: Standin, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sinks.grafana: add token_file"):
         prepare(settings(server.url, token="inline"), folder=tmp_path, admin=ADMIN)
-    assert server.asked == []
+    assert server.asked == ["GET /metrics"]
 
 
 def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -131,10 +132,13 @@ def test_the_command_says_what_it_did(
     monkeypatch.chdir(tmp_path)
     Path("heliobus.yaml").write_text(CONFIGURATION.format(url=server.url))
     Path("admin").write_text(f"{ADMIN}\n")
+    Path("admin").chmod(0o644)
     assert run(["prepare", "grafana", "--admin-file", "admin"]) == 0
     assert capsys.readouterr().out == (
         "made the bucket solar, which keeps everything\n"
         f"made a token that may only write the bucket solar: {tmp_path}/secrets/write\n"
+        "warning: admin: everyone on this computer can read it (mode 0644); run: chmod 600 admin\n"
+        "now delete the administrator's file: rm admin\n"
     )
     with pytest.raises(ConfigError, match="no sink is called 'axpert'; the configuration has: gra"):
         run(["prepare", "axpert", "--admin-file", "admin"])
@@ -142,13 +146,22 @@ def test_the_command_says_what_it_did(
         run(["prepare", "grafana", "--admin-file", "nowhere"])
 
 
+def test_sqlite_needs_no_administrator_s_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("heliobus.yaml").write_text(
+        'site: farm\nsinks: {archive: {type: sql, url: "sqlite:///history.db"}}\n'
+    )
+    assert run(["prepare", "archive"]) == 0
+    assert "SQLite knows no users" in capsys.readouterr().out
+
+
 @pytest.mark.database
 def test_victoriametrics_needs_nothing(tmp_path: Path) -> None:
-    with (
-        VictoriaMetrics(tmp_path / "vm") as server,
-        pytest.raises(ConfigError, match="is VictoriaMetrics, which needs nothing to be made"),
-    ):
-        prepared(server.url, tmp_path)
+    with VictoriaMetrics(tmp_path / "vm") as server:
+        said = prepare(settings(server.url), folder=tmp_path, admin="")
+        assert said == [f"{server.url}: is VictoriaMetrics, which needs nothing to be made"]
 
 
 @pytest.mark.database

@@ -14,7 +14,7 @@ from heliobus.errors import ConfigError, SinkError
 from heliobus.settings import SinkSettings
 from sinks.sql import Sql, prepare
 from tests.databases import KEY, sample
-from tests.helpers import ROOT
+from tests.helpers import ROOT, free_port
 from tests.servers import DatabaseServer, MariaDB
 
 pytestmark = pytest.mark.database
@@ -121,7 +121,8 @@ def test_preparing_again_changes_nothing(place: Place) -> None:
     assert re.match(r"found the database heliobus_", again[0])
     assert all("; its new password is in " in line for line in first[1:3])
     assert all("; its password is in " in line for line in again[1:3])
-    assert again[3].startswith(f"{place.writer} and {place.reader} can log in at 127.0.0.1/")
+    address = f"127.0.0.1:{place.server.port}/{place.database}"
+    assert again[3] == f"{place.writer} and {place.reader} can log in at {address}"
     assert all(password.strip() not in "\n".join(first + again) for password in passwords)
 
 
@@ -183,7 +184,8 @@ def test_an_archive_without_a_reader_is_prepared_too(place: Place) -> None:
 def test_the_administrator_may_come_by_the_socket(mariadb: MariaDB, tmp_path: Path) -> None:
     socket = f"{mariadb.folder}/data/mariadb.sock"
     place = Place(mariadb, tmp_path, f"mysql+pymysql://root@localhost/?unix_socket={socket}")
-    assert place.prepare()[-1].endswith(f"can log in at 127.0.0.1/{place.database}")
+    address = f"127.0.0.1:{mariadb.port}/{place.database}"
+    assert place.prepare()[-1].endswith(f"can log in at {address}")
     mariadb.ask(f"DROP DATABASE {place.database}")
 
 
@@ -242,6 +244,7 @@ ADMIN = "mysql+pymysql://root:hush@127.0.0.1/"
         ({"password": "x", "reader": "heliobus"}, ADMIN, "'heliobus' is who stores; choose"),
         ({"password": "x", "reader": "root", "reader_password_file": "r"}, ADMIN, "administrator"),
         ({"password": "x", "password_file": "w"}, ADMIN, "are both there; delete one of them"),
+        ({"password": "x"}, "", r"archive: 127.0.0.1/heliobus needs .* --admin-file FILE"),
         ({"password": "x"}, "hush", "administrator's file: found no address of a server"),
         ({"password": "x"}, "postgresql://u:hush@h/", "'postgresql', but sinks.archive.url is"),
         ({"password": "x", "url": URL.replace("heliobus@", "")}, ADMIN, "names no user"),
@@ -254,6 +257,14 @@ def test_what_cannot_be_prepared_is_said(
     with pytest.raises(ConfigError, match=said) as raised:
         prepare(settings, folder=tmp_path, admin=admin)
     assert "hush" not in str(raised.value)
+
+
+def test_the_port_of_an_administrator_s_server_that_is_away_is_said(tmp_path: Path) -> None:
+    place = f"127.0.0.1:{free_port()}"
+    settings = SinkSettings("archive", "sql", options={"url": URL, "password": "x"})
+    with pytest.raises(SinkError) as raised:
+        prepare(settings, folder=tmp_path, admin=f"mysql+pymysql://root:hush@{place}/")
+    assert str(raised.value).startswith(f"{place} (from the administrator's file): Can't connect")
 
 
 def test_sqlite_needs_nothing_but_permissions(tmp_path: Path) -> None:

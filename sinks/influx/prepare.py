@@ -31,13 +31,12 @@ _NO_LINE = b"heliobus"
 def prepare(settings: SinkSettings, *, folder: Path, admin: str) -> Sequence[str]:
     """Make bucket and tokens where they are missing; say what was done. Raise ConfigError."""
     options = settings.options
-    if "token_file" not in options:
-        raise ConfigError(
-            f"sinks.{settings.name}: add token_file, where the token is to be written"
-        )
     where = target(settings)
     server = Server(where, admin)
     try:
+        if ask_report(server) is not None:
+            return [f"{server}: is VictoriaMetrics, which needs nothing to be made"]
+        _check_given(settings, admin)
         org = _organization(server, where)
         bucket, said = _bucket(server, where, org)
         tokens = _Tokens(server, where, org_id=org, bucket_id=bucket)
@@ -49,26 +48,32 @@ def prepare(settings: SinkSettings, *, folder: Path, admin: str) -> Sequence[str
     return said
 
 
+def _check_given(settings: SinkSettings, admin: str) -> None:
+    if "token_file" not in settings.options:
+        raise ConfigError(
+            f"sinks.{settings.name}: add token_file, where the token is to be written"
+        )
+    if not admin:
+        raise ConfigError(
+            f"sinks.{settings.name}: InfluxDB 2 needs its administrator: write its all-access"
+            " token into a file and name it with --admin-file FILE"
+        )
+
+
 def _organization(server: Server, where: Target) -> str:
     """Find the id of the organization; a server without such names is another one."""
     answer = server.ask("GET", "/api/v2/orgs", fields={"org": where.org})
     if answer.status >= _REFUSED and not answer.text.lstrip().startswith("{"):
-        raise ConfigError(_not_influxdb_2(server))
+        raise ConfigError(
+            f"{server}: is not InfluxDB 2. For InfluxDB 1.8 make database and users with its own"
+            " program; for InfluxDB 3 database and token with `influxdb3 create`"
+        )
     if not where.org:
         raise ConfigError(f"{server}: add org, the organization that you named when you set it up")
     found = _found(server, answer, "orgs")
     if not found:
         raise ConfigError(f"{server}: has no organization {where.org!r}; check org")
     return str(found[0]["id"])
-
-
-def _not_influxdb_2(server: Server) -> str:
-    if ask_report(server) is not None:
-        return f"{server}: is VictoriaMetrics, which needs nothing to be made"
-    return (
-        f"{server}: is not InfluxDB 2. For InfluxDB 1.8 make database and users with its own"
-        " program; for InfluxDB 3 database and token with `influxdb3 create`"
-    )
 
 
 def _bucket(server: Server, where: Target, org_id: str) -> tuple[str, list[str]]:

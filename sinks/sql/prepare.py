@@ -7,7 +7,7 @@ there stays, and passwords are made to be those of the files.
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class _Plan:
     @contextmanager
     def connected(self, database: str | None) -> Iterator[sa.Connection]:
         """Connect as administrator; each statement counts at once."""
-        place = Place(self.admin.name, self.admin.url.set(database=database))
+        place = replace(self.admin, url=self.admin.url.set(database=database))
         with told(place):
             engine = connect(place, read_only=True)
             try:
@@ -89,6 +89,12 @@ def prepare(settings: SinkSettings, *, folder: Path, admin: str) -> Sequence[str
 
 def _plan(settings: SinkSettings, place: Place, folder: Path, admin: str) -> _Plan:
     options, name = settings.options, settings.name
+    if not admin:
+        raise ConfigError(
+            f"sinks.{name}: {place} needs its administrator: write one line like"
+            " mysql+pymysql://root:PASSWORD@127.0.0.1/ into a file and name it with"
+            " --admin-file FILE"
+        )
     try:
         url = sa.make_url(admin)
     except sa.exc.ArgumentError:
@@ -114,7 +120,7 @@ def _plan(settings: SinkSettings, place: Place, folder: Path, admin: str) -> _Pl
     given = str(place.url.password) if place.url.password else None
     plan = _Plan(
         place,
-        Place(name, url),
+        Place(name, url, note=" (from the administrator's file)"),
         str(place.url.database),
         _user(f"sinks.{name}.password_file", user, place.password_file, given=given),
         reader
