@@ -118,13 +118,20 @@ class Machine:
             start_new_session=True,
         )
 
-    def interrupted(self, target: str, done: Callable[[], object], *, source: Path = ROOT) -> str:
-        """Press Ctrl-C in one target when `done` says so, and give what it says."""
+    def interrupted(
+        self,
+        target: str,
+        done: Callable[[], object],
+        *,
+        by: signal.Signals = signal.SIGINT,
+        source: Path = ROOT,
+    ) -> str:
+        """End one target (Ctrl-C, a lost terminal) when `done` says so; give what it says."""
         with self.making(target, source=source) as making:
             try:
                 wait_until(done, target, 60)
             finally:
-                os.killpg(making.pid, signal.SIGINT)
+                os.killpg(making.pid, by)
             said, _ = making.communicate(timeout=60)
         assert making.returncode != 0
         return said
@@ -406,7 +413,7 @@ def test_an_interrupted_check_leaves_no_secrets(machine: Machine, source: Path) 
     asked = machine.root / "asked"
     check = source / "heliobus" / "check.py"
     check.write_text(f"import signal\nopen({str(asked)!r}, 'w').close()\nsignal.pause()\n")
-    machine.interrupted("update", asked.exists, source=source)
+    machine.interrupted("update", asked.exists, by=signal.SIGHUP, source=source)
     assert machine.folders() == folders
     assert (machine.version, len(machine.versions)) == (before, 2)
     assert machine.calls() == []
@@ -460,7 +467,7 @@ def test_a_purge_removes_all(machine: Machine) -> None:
     drop_in.touch()
     link = machine.root / "etc/mosquitto/conf.d/heliobus.conf"
     link.parent.mkdir(parents=True)
-    link.symlink_to(machine.root / "etc/heliobus/broker/mosquitto.conf")
+    link.symlink_to(machine.root / "etc/heliobus/mqtt/mosquitto.conf")
     machine.make("uninstall", PURGE="1")
     left = [path for path in machine.root.rglob("*") if "heliobus" in path.name]
     assert left == []
