@@ -26,7 +26,7 @@ def run(path: Path, out: TextIO) -> int:
         print(f"  bridge {bridge.name}: {bridge.type}, {_devices(bridge)}", file=out)
     for sink in settings.sinks.values():
         print(f"  sink {sink.name}: {', '.join(_told(sink))}", file=out)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *_missing(settings)):
         print(f"warning: {warning}", file=out)
     return 0
 
@@ -80,10 +80,7 @@ def _devices(bridge: BridgeSettings) -> str:
 def _told(sink: SinkSettings) -> Iterator[str]:
     """Give its type and its options, except what its config.json does not name or calls secret."""
     yield sink.type
-    found = components.find(components.Kind.SINK, sink.type)
-    known: Mapping[str, Schema] = (
-        found.config.get("component", {}).get("properties", {}) if found else {}
-    )
+    known = _known(sink)
     for key, value in sink.options.items():
         note = known.get(key, {}).get("heliobus", {"secret": True})
         if f"{key}_file" in known:
@@ -93,6 +90,26 @@ def _told(sink: SinkSettings) -> Iterator[str]:
         elif not note.get("secret"):
             yield f"{key} {_option(value, note)}"
     yield f"backfill {'all' if sink.backfill_s is None else duration_text(sink.backfill_s)}"
+
+
+def _missing(settings: Settings) -> Iterator[str]:
+    """Warn of files that `heliobus prepare` has not made yet; a sink waits for them."""
+    for sink in settings.sinks.values():
+        for key, schema in _known(sink).items():
+            file = sink.options.get(key)
+            if file and schema.get("heliobus", {}).get("prepared"):
+                try:
+                    (settings.folder / file).stat()
+                except (FileNotFoundError, NotADirectoryError):
+                    yield f"{file}: not there yet; run: heliobus prepare {sink.name}"
+                except OSError:  # it may well be there: heliobus runs as another user
+                    continue
+
+
+def _known(sink: SinkSettings) -> Mapping[str, Schema]:
+    """Give the keys of a sink that its config.json names."""
+    found = components.find(components.Kind.SINK, sink.type)
+    return found.config.get("component", {}).get("properties", {}) if found else {}
 
 
 def _option(value: Any, note: Mapping[str, Any]) -> str:

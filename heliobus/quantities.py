@@ -24,10 +24,10 @@ def duration_s(text: str) -> float:
 
 
 def duration_text(seconds: float) -> str:
-    """Word seconds as `duration_s` reads them: 1h for 3600, 100ms for 0.1, 90s for 90."""
+    """Word seconds as `duration_s` reads them: 1h for 3600, 24h for a day, 100ms for 0.1."""
     for unit in ("d", "h", "m", "s", "ms"):
         number = round(seconds / _SECONDS[unit], 6)
-        if number >= 1 and number == int(number):
+        if number >= (2 if unit == "d" else 1) and number == int(number):
             return f"{int(number)}{unit}"
     return f"{seconds:g}s"
 

@@ -131,7 +131,7 @@ def test_check_tells_what_would_run_and_warns(
     assert out.splitlines() == [
         f"{here}/heliobus.yaml: site farm, broker mqtt://127.0.0.1:1883",
         "  bridge axpert: voltronic, inverter every 5 s on serial:///dev/nowhere",
-        "  sink archive: sql, url sqlite:///history.db, backfill 1d",
+        "  sink archive: sql, url sqlite:///history.db, backfill 24h",
         f"warning: {here}/mqtt: everyone on this computer can read it (mode 0644);"
         f" run: chmod 600 {here}/mqtt",
     ]
@@ -155,6 +155,27 @@ def test_check_shows_a_sinks_options_and_no_secret(
     assert status == 0
     assert f"  sink archive: sql, url {shown}, keep 730d, backfill all\n" in out
     assert "geheim" not in out
+
+
+def test_check_warns_of_a_secret_that_is_still_to_be_made(
+    run: Callable[..., tuple[int, str, str]], here: Path
+) -> None:
+    (here / "heliobus.yaml").write_text(
+        "site: farm\nsinks:\n"
+        "  archive: {type: sql, url: 'mysql://me@db.lan/sun', password_file: secrets/archive}\n"
+        "  grafana: {type: influx, url: 'http://db.lan', bucket: sun, token_file: write,"
+        " reader_token_file: read}\n"
+    )
+    status, out, _ = run("check")
+    assert status == 0
+    assert out.splitlines()[3:] == [
+        "warning: secrets/archive: not there yet; run: heliobus prepare archive",
+        "warning: write: not there yet; run: heliobus prepare grafana",
+    ]
+    (here / "secrets").mkdir()
+    for name in ("secrets/archive", "write"):
+        (here / name).write_text("geheim")
+    assert "warning" not in run("check")[1]
 
 
 def test_check_opens_and_makes_nothing(

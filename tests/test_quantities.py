@@ -45,11 +45,21 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        *((3600, "1h"), (86400, "1d"), (5400, "90m"), (60, "1m"), (90, "90s"), (0.1, "100ms")),
+        *(
+            (3600, "1h"),
+            (86400, "24h"),
+            (172800, "2d"),
+            (5400, "90m"),
+            (60, "1m"),
+            (90, "90s"),
+            (0.1, "100ms"),
+        ),
         *((0, "0s"), (2.5, "2500ms"), (730 * 86400.0, "730d"), (0.0001, "0.0001s")),
     ],
 )
-def test_durations_are_worded_in_the_largest_unit_that_fits(seconds: float, text: str) -> None:
+def test_durations_are_worded_in_the_largest_unit_that_fits_and_a_day_in_hours(
+    seconds: float, text: str
+) -> None:
     assert duration_text(seconds) == text
 
 
