@@ -54,7 +54,7 @@ def settings(values: Mapping[str, Any], reader: Reader, warnings: list[str]) -> 
     """Put the values together; faults go to `reader`."""
     address = values.get("url") or _Address()
     start = BrokerStart(values.get("start") or "no")
-    folder = values.get("folder") or Path("broker")
+    folder = values.get("folder") or Path("mqtt")
     _check(values, address, start, reader)
     passwords = values.get("passwords")
     if passwords is None and start is not BrokerStart.NO and not _names_a_password(values):

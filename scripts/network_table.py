@@ -74,7 +74,7 @@ def of_the_broker() -> Iterator[Port]:
         addresses = tuple(address for port, address in listeners(shipped) if port == number)
         yield Port(number, "mosquitto", addresses, "do not: take the next one")
     wanted = configuration.listener("192.0.2.1", tls=True, plain=False)
-    plan = configuration.Plan(Path("/etc/heliobus/broker"), USUAL_PORT, wanted)
+    plan = configuration.Plan(Path("/etc/heliobus/mqtt"), USUAL_PORT, wanted)
     made = configuration.locked(plan)
     for number in [port for port, address in listeners(made) if address == wanted.address]:
         yield Port(number, "mosquitto", (), "`heliobus broker init --listen ADDRESS --tls`")

@@ -80,7 +80,7 @@ class House:
         self.counters = Counters()
         self.programs: dict[str, Program] = {}
         self.kills: Counter[str] = Counter()
-        self.ear = Ear(broker.port, folder / "broker" / "users" / "watch")
+        self.ear = Ear(broker.port, folder / "mqtt" / "users" / "watch")
         self.link = ""
         self._config = config
         self._programs = ExitStack()

@@ -60,7 +60,7 @@ def test_every_command_of_the_page_works(run: Run) -> None:
 
 
 def test_every_key_of_the_page_is_known(here: Path) -> None:
-    (here / "broker" / "users").mkdir(parents=True)
+    (here / "mqtt" / "users").mkdir(parents=True)
     (here / "mqtt.password").write_text("geheim\n")
     (here / "mqtt.password").chmod(0o600)
     (here / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
@@ -75,27 +75,27 @@ def test_init_says_what_to_do_and_shows_no_password(run: Run, here: Path) -> Non
     status, first, _ = run("init")
     assert status == 0
     assert "user archive (sink) is new\nuser watch (reader) is new\n" in first
-    assert f"{here}/broker: written; 2 users, passwords in users/" in first
-    assert f"sudo ln -sf {here}/broker/mosquitto.conf /etc/mosquitto/conf.d/" in first
-    assert f"broker: {{..., passwords: {here}/broker/users}}" in first
-    assert f"XDG_CONFIG_HOME={here}/broker/clients mosquitto_sub -v -t 'heliobus/#'" in first
+    assert f"{here}/mqtt: written; 2 users, passwords in users/" in first
+    assert f"sudo ln -sf {here}/mqtt/mosquitto.conf /etc/mosquitto/conf.d/" in first
+    assert f"broker: {{..., passwords: {here}/mqtt/users}}" in first
+    assert f"XDG_CONFIG_HOME={here}/mqtt/clients mosquitto_sub -v -t 'heliobus/#'" in first
     _, second, _ = run("init")
-    assert f"{here}/broker: as it was; 2 users" in second
+    assert f"{here}/mqtt: as it was; 2 users" in second
     for name in ("archive", "watch"):
-        assert (here / "broker" / "users" / name).read_text().strip() not in first + second
+        assert (here / "mqtt" / "users" / name).read_text().strip() not in first + second
 
 
 def test_init_in_another_folder_leaves_the_usual_one_alone(run: Run, here: Path) -> None:
     assert run("init", "--folder", "elsewhere")[0] == 0
     assert (here / "elsewhere" / "mosquitto.conf").exists()
-    assert not (here / "broker").exists()
+    assert not (here / "mqtt").exists()
 
 
 def test_init_works_before_the_files_that_the_configuration_names_are_there(
     run: Run, here: Path
 ) -> None:
     require_program("openssl", package="openssl")
-    keys = ", passwords: broker/users, ca_file: broker/tls/ca.crt}"
+    keys = ", passwords: mqtt/users, ca_file: mqtt/tls/ca.crt}"
     text = (here / "heliobus.yaml").read_text().replace("}\nsinks", f"{keys}\nsinks", 1)
     (here / "heliobus.yaml").write_text(text.replace("mqtt://", "mqtts://"))
     assert run("init", "--tls", "--listen", "127.0.0.1:8883")[0] == 0
@@ -109,9 +109,9 @@ def test_add_user_says_what_to_enter_where(run: Run, here: Path) -> None:
     assert status == 0
     assert out.splitlines() == [
         "user opendtu: device",
-        f"  password: in {here}/broker/users/opendtu",
+        f"  password: in {here}/mqtt/users/opendtu",
         "  broker: this computer's name or address, port 8883",
-        f"  TLS: on; CA certificate: {here}/broker/tls/ca.crt",
+        f"  TLS: on; CA certificate: {here}/mqtt/tls/ca.crt",
         "  topics: solar/...",
         "A mosquitto that runs has to read its files again: 'heliobus up' sees to its own; for the"
         " service: sudo systemctl reload mosquitto, or send it SIGHUP.",
@@ -139,7 +139,7 @@ def test_up_speaks_tls_to_a_broker_of_its_own(here: Path, run: Run) -> None:
     require_program("mosquitto", package="mosquitto")
     require_program("openssl", package="openssl")
     port = free_port()
-    keys = ", start: mosquitto, ca_file: broker/tls/ca.crt"
+    keys = ", start: mosquitto, ca_file: mqtt/tls/ca.crt"
     write(here, keys, port)
     text = (here / "heliobus.yaml").read_text()
     (here / "heliobus.yaml").write_text(text.replace("mqtt://", "mqtts://"))

@@ -241,14 +241,14 @@ def test_the_shipped_configuration_lets_nobody_in(tmp_path: Path) -> None:
     assert "allow_anonymous false" in lines
     assert "listener 1883 127.0.0.1" in lines
     assert not [line for line in lines if line.startswith("per_listener_settings")]
-    (tmp_path / "broker").mkdir()
-    (tmp_path / "broker" / "passwords").touch()
-    (tmp_path / "broker" / "acl").touch()
+    (tmp_path / "mqtt").mkdir()
+    (tmp_path / "mqtt" / "passwords").touch()
+    (tmp_path / "mqtt" / "acl").touch()
     port = BrokerProcess(BrokerStart.MOSQUITTO, tmp_path).port
     text = text.replace("/etc/heliobus", str(tmp_path)).replace("listener 1883", f"listener {port}")
-    (tmp_path / "broker" / "mosquitto.conf").write_text(text)
+    (tmp_path / "mqtt" / "mosquitto.conf").write_text(text)
     require_program("mosquitto", package="mosquitto")
-    running = start_broker(BrokerStart.MOSQUITTO, port, tmp_path, locks=tmp_path / "broker")
+    running = start_broker(BrokerStart.MOSQUITTO, port, tmp_path, locks=tmp_path / "mqtt")
     try:
         client = require_program("mosquitto_sub", package="mosquitto-clients")
         asked = subprocess.run(
@@ -268,9 +268,9 @@ def test_a_whole_house_lives_behind_the_locks(tmp_path: Path) -> None:
     with house.running("up"):
         house.recovers()
         up = house.programs["up"]
-        (users,) = house.folder.glob("broker/users")
+        (users,) = house.folder.glob("mqtt/users")
         assert {path.name for path in users.iterdir()} == {"meters", "archive", "watch"}
-        shutil.copytree(house.folder / "broker", tmp_path / "before")
+        shutil.copytree(house.folder / "mqtt", tmp_path / "before")
         # What is measured while the archive is away is asked for and sent, through the locks.
         os.kill(int((house.data / f"{SINK}.lock").read_text()), signal.SIGKILL)
         wait_until(house.asked, "a request to the journal", 15)
@@ -283,7 +283,7 @@ def test_a_whole_house_lives_behind_the_locks(tmp_path: Path) -> None:
         house.is_whole(before_ms)
     assert "refused what" not in up.said
     for name in ("acl", "passwords"):  # a second start has kept them
-        assert (house.folder / "broker" / name).read_bytes() == (
+        assert (house.folder / "mqtt" / name).read_bytes() == (
             tmp_path / "before" / name
         ).read_bytes()
     assert not list(house.data.glob("*.rejected"))

@@ -107,8 +107,8 @@ def test_a_user_that_this_computer_does_not_have_is_said(made: Locked) -> None:
 
 def test_a_folder_that_keeps_somebody_out_is_found(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir(mode=0o700)
-    (tmp_path / "home" / "broker").mkdir()
+    (tmp_path / "home" / "mqtt").mkdir()
     stranger = Account("stranger", 4711, 4712)
-    assert tmp_path / "home" in closed_to(stranger, tmp_path / "home" / "broker" / "acl")
+    assert tmp_path / "home" in closed_to(stranger, tmp_path / "home" / "mqtt" / "acl")
     assert tmp_path / "home" not in closed_to(stranger, tmp_path / "home")
-    assert closed_to(Account("root", 0, 0), tmp_path / "home" / "broker" / "acl") == []
+    assert closed_to(Account("root", 0, 0), tmp_path / "home" / "mqtt" / "acl") == []

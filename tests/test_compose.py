@@ -267,7 +267,7 @@ def test_what_our_containers_write_to_belongs_to_their_user() -> None:
 
 @pytest.mark.parametrize("name", ["demo.yaml", "heliobus.yaml"])
 def test_the_shipped_configurations_are_valid(name: str, tmp_path: Path) -> None:
-    (tmp_path / "broker" / "users").mkdir(parents=True)
+    (tmp_path / "mqtt" / "users").mkdir(parents=True)
     path = tmp_path / "heliobus.yaml"
     path.write_text((ROOT / "deploy" / "compose" / name).read_text())
     found = config.read(path)
@@ -414,7 +414,7 @@ def test_every_file_for_compose_on_the_page_follows_the_schema_and_names_what_is
 
 
 def test_every_sink_on_the_page_fits_into_the_shipped_configuration(tmp_path: Path) -> None:
-    (tmp_path / "broker" / "users").mkdir(parents=True)
+    (tmp_path / "mqtt" / "users").mkdir(parents=True)
     base = yaml.safe_load((ROOT / "deploy/compose/heliobus.yaml").read_text())
     shown = [yaml.safe_load(block) for block in yaml_blocks()]
     sinks = [each["sinks"] for each in shown if "sinks" in each]

@@ -26,7 +26,7 @@ from tests.influx_standin import ADMIN, Standin
 from tests.processes import Program
 
 COMPOSE = ROOT / "deploy" / "compose"
-MADE = ("broker", "reader", "secrets", "telegraf")
+MADE = ("mqtt", "reader", "secrets", "telegraf")
 
 
 def run(*command: str, cwd: Path | None = None, **environment: str) -> tuple[int, str]:
@@ -201,7 +201,7 @@ def test_the_broker_s_step_may_run_again(etc: Path) -> None:
     made = contents(etc)
     assert run("sh", script, cwd=etc) == (0, said)
     assert contents(etc) == made
-    assert made["mqtt"] == (etc / "broker" / "users" / "telegraf").read_text()
+    assert made["mqtt"] == (etc / "mqtt" / "users" / "telegraf").read_text()
     assert os.listdir(etc / "telegraf") == ["mqtt"]
 
 
@@ -210,7 +210,7 @@ def test_the_broker_s_step_says_what_is_wrong_and_makes_nothing(etc: Path) -> No
     status, said = run("sh", str(COMPOSE / "broker-init"), cwd=etc)
     assert status != 0
     assert "heliobus.yaml:1: site" in said
-    assert os.listdir(etc / "broker") == []
+    assert os.listdir(etc / "mqtt") == []
 
 
 @pytest.mark.broker
@@ -218,9 +218,9 @@ def test_telegraf_reads_states_and_opendtu_and_writes_nothing(etc: Path, tmp_pat
     publish = require_program("mosquitto_pub", "mosquitto-clients")
     subscribe = require_program("mosquitto_sub", "mosquitto-clients")
     run("sh", str(COMPOSE / "broker-init"), cwd=etc)
-    users = etc / "broker" / "users"
+    users = etc / "mqtt" / "users"
     # Its own listener would be port 1883 of all addresses, which a container has to itself.
-    text = (etc / "broker" / "mosquitto.conf").read_text()
+    text = (etc / "mqtt" / "mosquitto.conf").read_text()
     assert "listener 1883\n" in text
     assert "persistence_location /var/lib/mosquitto/" in text
     mine = [line for line in text.splitlines() if not re.match("listener|persistence_", line)]
@@ -298,7 +298,7 @@ def test_the_demo_comes_from_the_simulated_inverter_to_influxdb(etc: Path, tmp_p
     ):
         assert influx_init(etc, influxdb)[0] == 0
         assert run("sh", str(COMPOSE / "broker-init"), cwd=etc)[0] == 0
-        conf = (etc / "broker" / "mosquitto.conf").read_text().splitlines()
+        conf = (etc / "mqtt" / "mosquitto.conf").read_text().splitlines()
         broker, port = mosquitto(
             tmp_path, *[line for line in conf if not re.match("listener|persistence_", line)]
         )

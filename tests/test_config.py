@@ -136,7 +136,7 @@ def test_a_whole_file_becomes_typed_settings(here: Path) -> None:
 @pytest.mark.usefixtures("here")
 def test_what_is_not_written_is_as_the_settings_say() -> None:
     found = load("site: farm\n")
-    broker = BrokerSettings(folder=Path.cwd() / "broker")
+    broker = BrokerSettings(folder=Path.cwd() / "mqtt")
     assert found.settings == Settings("farm", Path.cwd(), Path.cwd() / "data", broker=broker)
     assert found.warnings == ("there is neither a bridge nor a sink: nothing will run",)
 
@@ -217,10 +217,10 @@ def test_what_is_wrong_with_the_files_of_the_broker_is_one_line(
 
 
 def test_a_folder_of_passwords_that_is_not_there_yet_is_warned_about(here: Path) -> None:
-    found = load("site: farm\nbroker: {passwords: broker/users}")
-    assert found.settings.broker.passwords == here / "broker" / "users"
+    found = load("site: farm\nbroker: {passwords: mqtt/users}")
+    assert found.settings.broker.passwords == here / "mqtt" / "users"
     assert found.warnings[0] == (
-        f"{here}/broker/users: no such folder; 'heliobus broker init' makes one"
+        f"{here}/mqtt/users: no such folder; 'heliobus broker init' makes one"
     )
 
 
@@ -242,9 +242,9 @@ def test_a_password_in_the_folder_that_others_can_read_is_warned_about(here: Pat
 
 def test_the_passwords_of_a_broker_that_we_start_are_found(here: Path) -> None:
     assert load("site: farm\nbroker: {start: auto}").settings.broker.passwords is None
-    (here / "broker" / "users").mkdir(parents=True)
+    (here / "mqtt" / "users").mkdir(parents=True)
     broker = load("site: farm\nbroker: {start: auto}").settings.broker
-    assert broker.passwords == here / "broker" / "users"
+    assert broker.passwords == here / "mqtt" / "users"
     assert load("site: farm\nbroker: {start: no}").settings.broker.passwords is None
     assert load("site: farm\nbroker: {start: auto, password: x}").settings.broker.passwords is None
 

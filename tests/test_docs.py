@@ -95,7 +95,7 @@ def whole_configurations() -> Iterator[tuple[str, str]]:
 
 
 def test_every_whole_configuration_is_valid(tmp_path: Path) -> None:
-    (tmp_path / "broker" / "users").mkdir(parents=True)
+    (tmp_path / "mqtt" / "users").mkdir(parents=True)
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "mqtt").write_text("secret\n")
     (tmp_path / "secrets" / "mqtt").chmod(0o600)

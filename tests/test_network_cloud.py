@@ -27,7 +27,7 @@ from tests.test_network_docs import block, number, table
 
 HOUSE = """
 site: farm
-broker: {{url: "mqtt://127.0.0.1:{port}", passwords: broker/users}}
+broker: {{url: "mqtt://127.0.0.1:{port}", passwords: mqtt/users}}
 clock: trust
 bridges:
   axpert: {{type: voltronic, link: "{link}", devices: {{inverter: {{every: 500ms}}}}}}
@@ -59,7 +59,7 @@ class Place:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def password(self, user: str) -> str:
-        return (self.folder / "broker" / "users" / user).read_text().strip()
+        return (self.folder / "mqtt" / "users" / user).read_text().strip()
 
     @contextmanager
     def serving(self, extra: str = "") -> Iterator["Place"]:
@@ -68,7 +68,7 @@ class Place:
         data = self.folder / "mosquitto"
         data.mkdir(exist_ok=True)
         conf = configuration.started_by_us(
-            (self.folder / "broker" / "mosquitto.conf").read_text(), data
+            (self.folder / "mqtt" / "mosquitto.conf").read_text(), data
         )
         (data / "mosquitto.conf").write_text(conf + extra)
         with (data / "log").open("wb") as log:
@@ -133,7 +133,7 @@ def cloud(folder: Path) -> Place:
     tls = free_port()
     init, add = block("sh", "--host broker.example.org").splitlines()[:2]
     place.run(init.replace("0.0.0.0", f"127.0.0.1:{tls}"))  # noqa: S104 - replaced
-    (place.folder / "broker" / "acl.own").write_text(block("conf", file="cloud/acl.own"))
+    (place.folder / "mqtt" / "acl.own").write_text(block("conf", file="cloud/acl.own"))
     place.run(add)
     return place
 
@@ -151,12 +151,12 @@ def broker_bridge(far: Place, *, commands: bool = False) -> str:
 
     `commands`: as somebody changes it who gives commands from the cloud.
     """
-    ports = configuration.ports((far.folder / "broker" / "mosquitto.conf").read_text())
+    ports = configuration.ports((far.folder / "mqtt" / "mosquitto.conf").read_text())
     (port,) = ports - {far.port}
     text = block("conf", file="cloud.conf")
     for there, here in {
         "broker.example.org:8883": f"127.0.0.1:{port}",
-        "/etc/ssl/certs/ca-certificates.crt": f"{far.folder}/broker/tls/ca.crt",
+        "/etc/ssl/certs/ca-certificates.crt": f"{far.folder}/mqtt/tls/ca.crt",
         "remote_password PASSWORD": f"remote_password {far.password('farm')}",
     }.items():
         assert there in text
@@ -293,12 +293,12 @@ def test_the_place_in_the_cloud_has_no_sink_of_the_house() -> None:
 def test_a_reader_s_options_are_in_a_file(both: tuple[Place, Place], tmp_path: Path) -> None:
     _, far = both
     program = require_program("mosquitto_sub", package="mosquitto-clients")
-    (port,) = configuration.ports((far.folder / "broker/mosquitto.conf").read_text()) - {far.port}
+    (port,) = configuration.ports((far.folder / "mqtt/mosquitto.conf").read_text()) - {far.port}
     options = block("conf", file="clients/mosquitto_sub")
     for there, here in {
         "heliobus.local": "localhost",
         "8883": str(port),
-        "ca.crt": f"{far.folder}/broker/tls/ca.crt",
+        "ca.crt": f"{far.folder}/mqtt/tls/ca.crt",
         "PASSWORD": far.password("watch"),
         "nodered": "watch",
     }.items():

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -31,6 +33,15 @@ ARMV7 = (
     *("--only-binary=:all:", "--implementation=cp", "--python-version=3.11", "--abi=cp311"),
     *("--platform=manylinux_2_17_armv7l", "--platform=manylinux2014_armv7l"),
     "--platform=linux_armv7l",
+)
+# What `heliobus broker init` makes.
+LOCKS = (
+    *("users/watch", "clients/mosquitto_sub", "tls/ca.key", "tls/users/watch.key", "passwords"),
+    *("acl", "acl.own", "accounts.json", "mosquitto.conf"),
+)
+PRIVATE = (
+    *(f"{folder}/{name}" for folder in ("mqtt", "broker") for name in LOCKS),
+    *("heliobus.yaml", "secrets/mqtt", "admin.token", "history.db", "history.db-wal"),
 )
 OFFLINE = "Retrying (Retry("  # what every version of pip says
 
@@ -65,6 +76,13 @@ def build(target: str, source: Path, folder: Path) -> Path:
     return built
 
 
+def names_in(built: Path) -> set[str]:
+    if built.suffix == ".whl":
+        return set(content(built))
+    with tarfile.open(built) as archive:
+        return set(archive.getnames())
+
+
 def content(wheel: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
@@ -96,6 +114,29 @@ def test_the_wheel_of_the_source_distribution_is_the_same(wheel: Path, tmp_path:
     run("tar", "-xf", sdist, "-C", tmp_path / "unpacked", cwd=tmp_path)
     (source,) = (tmp_path / "unpacked").iterdir()
     assert content(build("wheel", source, tmp_path / "again")) == content(wheel)
+
+
+@pytest.mark.parametrize("target", ["wheel", "sdist"])
+def test_no_password_and_no_data_of_a_checkout_is_built_into_anything(
+    target: str, tmp_path: Path
+) -> None:
+    """Even where nothing tells hatch what git ignores, as in the image."""
+    source = tmp_path / "checkout"
+    for name in ("heliobus", *APP):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    clean = names_in(build(target, source, tmp_path / "clean"))
+    for name in PRIVATE:
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("geheim")
+    assert names_in(build(target, source, tmp_path / "used")) - clean == set()
+
+
+def test_git_ignores_what_people_have_in_a_checkout() -> None:
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"/heliobus.yaml", "/secrets/", "/mqtt/", "/admin*", "/history.db*"} <= set(lines)
 
 
 def test_an_installation_lives_beside_packages_of_the_same_names(

@@ -172,10 +172,10 @@ def test_the_user_is_made_with_its_way_to_serial_ports(tmp_path: Path) -> None:
 
 def test_the_sample_is_valid_as_it_is_and_with_every_line_in_use(tmp_path: Path) -> None:
     path = tmp_path / "heliobus.yaml"
-    (tmp_path / "broker" / "users").mkdir(parents=True)
+    (tmp_path / "mqtt" / "users").mkdir(parents=True)
     for name in ("axpert", "archive"):
-        (tmp_path / "broker" / "users" / name).write_text("secret\n")
-        (tmp_path / "broker" / "users" / name).chmod(0o600)
+        (tmp_path / "mqtt" / "users" / name).write_text("secret\n")
+        (tmp_path / "mqtt" / "users" / name).chmod(0o600)
     sample = SAMPLE.read_text(encoding="utf-8")
     path.write_text(sample)
     (warning,) = config.read(path).warnings
