@@ -3,12 +3,14 @@
 import logging
 import os
 import resource
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from heliobus.cursor import MINUS_INFINITY, Key
 from heliobus.errors import SinkError
 from sinks.influx.cursors import CursorFile, Cursors
 from tests.influx_sink import BEGIN_MS, KEY, sample
@@ -170,14 +172,24 @@ def test_after_a_restart_of_the_server_only_what_was_settled_counts(
     assert cursors.begin("life 3", 15) == {KEY: 3}
 
 
-def test_what_was_never_settled_begins_before_its_oldest_sample(
-    tmp_path: Path, clock: Clock
+@pytest.mark.parametrize(
+    ("cursor", "begin_ms"),
+    [
+        ({}, MINUS_INFINITY),  # all of its past is still asked for
+        ({KEY: BEGIN_MS - 86_400_000}, BEGIN_MS - 86_400_000),
+        ({KEY: BEGIN_MS + 100_000}, BEGIN_MS + 6999),
+    ],
+)
+@pytest.mark.parametrize("life", ["life 1", "life 2"])
+def test_what_was_never_settled_begins_where_it_began(
+    tmp_path: Path, clock: Clock, life: str, cursor: dict[Key, int], begin_ms: int
 ) -> None:
     cursors = Cursors(file(tmp_path), monotonic=clock)
     cursors.begin("life 1", 15)
-    cursors.wrote({}, [sample(100), sample(0, bridge=None, device="guest")])
-    cursors.wrote({KEY: BEGIN_MS + 100_000}, [sample(7), sample(50)])
-    assert cursors.begin("life 2", 15) == {KEY: BEGIN_MS + 6999}
+    cursors.wrote(cursor, [sample(100), sample(7), sample(0, bridge=None, device="guest")], {KEY})
+    assert cursors.begin(life, 15) == {KEY: begin_ms}
+    cursors.wrote({KEY: BEGIN_MS + 200_000}, [sample(200)])
+    assert cursors.begin("life 3", 15) == {KEY: begin_ms}
 
 
 def test_a_connection_that_was_lost_costs_no_cursor(tmp_path: Path, clock: Clock) -> None:
@@ -187,6 +199,32 @@ def test_a_connection_that_was_lost_costs_no_cursor(tmp_path: Path, clock: Clock
     cursors.close()
     assert cursors.begin("life 1", 15) == {KEY: 2}
     assert Cursors(file(tmp_path), monotonic=clock).begin("life 1", 15) == {}
+
+
+def test_a_disk_that_stays_full_costs_no_memory(tmp_path: Path, clock: Clock) -> None:
+    cursors = Cursors(file(tmp_path), monotonic=clock)
+    cursors.begin("life 1", 15)
+    failed = 0
+    tracemalloc.start()
+    with full_disk():
+        for turn in range(20_000):
+            clock.now_s += 0.5
+            cursors.wrote({KEY: turn, OTHER: turn}, [])
+            if cursors.due:
+                with pytest.raises(SinkError, match="File too large"):
+                    cursors.settle("life 1")
+                failed += 1
+            if turn == 10_000:
+                tracemalloc.reset_peak()
+                before = tracemalloc.get_traced_memory()[0]
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert failed > 300
+    assert grown < 100_000
+    assert cursors.begin("life 1", 15) == {KEY: 19_999, OTHER: 19_999}
+    clock.now_s += 30
+    cursors.settle("life 1")
+    assert file(tmp_path).load() == {KEY: 19_999, OTHER: 19_999}
 
 
 def test_a_cursor_may_go_back(tmp_path: Path, clock: Clock) -> None:

@@ -1,5 +1,6 @@
 """The influx sink and a strict stand-in for InfluxDB 2: what is refused costs nothing else."""
 
+import errno
 import logging
 import os
 import signal
@@ -93,7 +94,7 @@ def test_one_bad_line_costs_no_good_one(server: Standin, sink: Influx) -> None:
     assert [one for one, _ in written.rejected] == [samples[17], samples[63]]
     why = 'field type conflict: input field "new_field" on measurement "inverter" is type str'
     assert all(why in reason for _, reason in written.rejected)
-    assert len(server.points) == 99
+    assert [p[1] for p in server.points].count("inverter") == 99
     sink.close()
     assert sink.open() == {KEY: BEGIN_MS + 99_000}
 
@@ -115,6 +116,40 @@ def test_a_server_that_refuses_every_line_costs_no_sample(server: Standin, tmp_p
         one.write([sample(0), sample(1)], {KEY: BEGIN_MS})
     with pytest.raises(SinkError, match="refuses every line"):
         one.open()
+
+
+def test_a_server_that_begins_to_refuse_every_line_costs_no_sample(
+    server: Standin, sink: Influx
+) -> None:
+    def speaks_tls(handler: Handler) -> bool:
+        handler.answer(400, "Client sent an HTTP request to an HTTPS server.")
+        return True
+
+    assert sink.write([sample(0)], {KEY: BEGIN_MS}).stored == 1
+    server.mishap = speaks_tls
+    with pytest.raises(SinkError, match=r"refuses every line: Client sent an HTTP request to an"):
+        sink.write([sample(1)], {KEY: BEGIN_MS + 1000})
+    server.mishap = None
+    assert sink.open() == {KEY: BEGIN_MS}
+
+
+def test_what_was_refused_is_told_although_the_cursors_cannot_be_saved(
+    sink: Influx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks.influx.cursors.SAVE_EVERY_S", 0.0)
+    sink.write([sample(0, values={"new_field": 1})], {KEY: BEGIN_MS})
+    bad = sample(1, values={"new_field": "text"})
+    with monkeypatch.context() as full:
+        full.setattr("sinks.influx.cursors.replace_file", _full)
+        with pytest.raises(SinkError, match=r"grafana.cursors: No space left on device"):
+            sink.write([bad], {KEY: BEGIN_MS + 1000})
+        sink.close()
+        assert sink.open() == {KEY: BEGIN_MS}
+    assert [one for one, _ in sink.write([bad], {KEY: BEGIN_MS + 1000}).rejected] == [bad]
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_batch_that_is_too_large_is_halved(server: Standin, sink: Influx) -> None:

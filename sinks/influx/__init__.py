@@ -71,6 +71,8 @@ class Influx:
         """Write samples, then note the cursors. On SinkError writing all again does no harm."""
         if self._layout is None:
             raise SinkError(f"{self._server}: is not open")
+        self._settle()  # not in the end: what was refused would be told to nobody where it fails
+        self._takes_lines = False  # what it took before says nothing of what it is now
         entries = self._layout.entries(samples)
         rejected = [(entry.sample, entry.fault) for entry in entries if entry.fault]
         stored = [entry for entry in entries if entry.lines]
@@ -79,9 +81,7 @@ class Influx:
         except SinkError:
             self._doubtful = stored[0].lines[0]
             raise
-        waiting = self._layout.waiting
-        self._cursors.wrote({k: v for k, v in cursors.items() if k not in waiting}, samples)
-        self._settle()
+        self._cursors.wrote(cursors, samples, self._layout.waiting)
         return Written(len(entries) - len(rejected), 0, rejected)
 
     def info(self, site: str, device: str, info: Mapping[str, Any]) -> None:

@@ -9,14 +9,15 @@ then has another life: what is not in the file is asked for again.
 """
 
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from heliobus.cursor import Key
+from heliobus.cursor import MINUS_INFINITY, Key
 from heliobus.errors import FrameError, SinkError
 from heliobus.sample import LAST_MS, Sample, dumps, loads
 from heliobus.whole_file import replace_file
@@ -93,7 +94,8 @@ class Cursors:
         self._monotonic = monotonic
         self._settled: dict[Key, int] | None = None
         self._noted: deque[tuple[float, Mapping[Key, int]]] = deque()
-        self._begins: dict[Key, int] = {}  # just before the oldest sample of what is not settled
+        # Where those that are not settled began: a server that forgets all must get all again.
+        self._begins: dict[Key, int] = {}
         self._life: object = None
         self._settle_s = 0.0
         self._asked_s = monotonic()
@@ -111,16 +113,26 @@ class Cursors:
             cursors.update(noted)
         return cursors
 
-    def wrote(self, cursors: Mapping[Key, int], samples: Iterable[Sample]) -> None:
-        """Note the cursors of a write that the server has acknowledged."""
+    def wrote(
+        self,
+        cursors: Mapping[Key, int],
+        samples: Iterable[Sample],
+        waiting: Collection[Key] = (),
+    ) -> None:
+        """Note the cursors of a write that the server has acknowledged, but for those `waiting`.
+
+        A sample without a cursor is a live one of a key that still asks for all of its past.
+        """
+        for sample in samples:
+            key = (sample.site, sample.bridge or "", sample.device)
+            if sample.bridge is not None and key not in (self._settled or ()):
+                before_ms = (sample.time_ms - 1, cursors.get(key, MINUS_INFINITY))
+                self._begins[key] = min(self._begins.get(key, LAST_MS), *before_ms)
+        cursors = {key: ms for key, ms in cursors.items() if key not in waiting}
         if cursors and self._noted and not self._settle_s:  # all of them count alike
             cursors = {**self._noted.pop()[1], **cursors}
         if cursors:
             self._noted.append((self._monotonic(), cursors))
-        for sample in samples:
-            key = (sample.site, sample.bridge or "", sample.device)
-            if sample.bridge is not None and key not in (self._settled or ()):
-                self._begins[key] = min(self._begins.get(key, LAST_MS), sample.time_ms - 1)
 
     @property
     def due(self) -> bool:
@@ -139,20 +151,17 @@ class Cursors:
             self._noted.clear()
             self._life = life
             raise SinkError("the server was restarted; asking again for what it had not yet kept")
-        settled = dict(self._settled or {})
-        enough_s = self._asked_s - self._settle_s
-        count = 0
-        for at_s, noted in self._noted:
-            if at_s > enough_s:
-                break
-            settled.update(noted)
-            count += 1
+        old: dict[Key, int] = {}
+        while self._noted and self._noted[0][0] <= self._asked_s - self._settle_s:
+            old.update(self._noted.popleft()[1])
+        settled = {**(self._settled or {}), **old}
         if settled != self._settled:
+            # While it cannot be saved it stays noted, as one: on a full disk that may last.
+            self._noted.appendleft((-math.inf, old))
             self._file.save(settled)
+            self._noted.popleft()
         self._settled = settled
         self._begins = {key: ms for key, ms in self._begins.items() if key not in settled}
-        for _ in range(count):
-            self._noted.popleft()
 
     def close(self) -> None:
         """Save what needs no time to settle. A disk that is full costs no more than a kill."""
