@@ -27,7 +27,8 @@ try:
     import sqlalchemy as sa
 except ModuleNotFoundError as error:
     raise ConfigError(
-        "an SQL archive needs the package SQLAlchemy: pip install 'heliobus[sql]'"
+        "an SQL archive needs the package SQLAlchemy: run 'make setup', or pip install '.[sql]'"
+        " in the clone of heliobus"
     ) from error
 
 from sqlalchemy.dialects import mysql, postgresql, sqlite

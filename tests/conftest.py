@@ -27,7 +27,7 @@ def mosquitto(tmp_path: Path) -> Iterator[BrokerProcess]:
 def embedded_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
     """Run the embedded broker in a process of its own."""
     if find_spec("amqtt") is None:
-        lacking("amqtt is not installed here: pip install heliobus[demo]")
+        lacking("amqtt is not installed here: make setup")
     yield from _running(BrokerProcess(BrokerStart.EMBEDDED, tmp_path / "embedded"))
 
 

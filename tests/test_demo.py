@@ -126,7 +126,7 @@ def test_ten_seconds_lose_nothing(place: Path) -> None:
 
 def test_the_embedded_broker_loses_nothing_either(place: Path, tmp_path: Path) -> None:
     if find_spec("amqtt") is None:
-        lacking("amqtt is not installed here: pip install heliobus[demo]")
+        lacking("amqtt is not installed here: make setup")
     code = ("-c", OTHER + EMBEDDED + RUN)
     status, out, err = measured(start(place, str(tmp_path), str(free_port()), code=code))
     found = counts(out)

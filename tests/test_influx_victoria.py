@@ -1,6 +1,7 @@
 """The influx sink and a real VictoriaMetrics, which says "done" to anything, and too early."""
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from heliobus.errors import SinkError
 from sinks.influx.server import Server
 from sinks.influx.target import target
 from sinks.influx.victoria import Report, Victoria, advice, ask_report, read_report
-from tests.helpers import wait_until
+from tests.helpers import ROOT, wait_until
 from tests.influx_servers import VictoriaMetrics
 from tests.influx_sink import KEY, influx, sample, settings
 
@@ -99,6 +100,20 @@ def test_lines_that_it_dropped_are_said(
         f"{server.url}: could not read 1 lines and dropped them, of this or another sender;"
         " its log shows them"
     ]
+
+
+@pytest.mark.parametrize("page", ["sinks/influx/README.md", "docs/influxdb-grafana.md"])
+def test_as_the_pages_start_it_it_listens_here_only_and_the_sink_is_content(
+    page: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (line,) = re.findall(r'^ARGS="(.*)"$', text, re.MULTILINE)
+    flags = dict(option.removeprefix("-").split("=") for option in line.split())
+    assert flags.pop("httpListenAddr") == "127.0.0.1:8428"
+    assert flags.pop("storageDataPath") == "/var/lib/victoria-metrics"
+    with VictoriaMetrics(tmp_path / "vm", **flags) as server:
+        influx(server.url, tmp_path).open()
+    assert caplog.messages == []
 
 
 def test_how_it_should_be_started_is_said_once(

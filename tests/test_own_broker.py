@@ -65,7 +65,7 @@ def test_a_broker_that_knows_no_users_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     if find_spec("amqtt") is None:
-        lacking("amqtt is not installed here: pip install heliobus[demo]")
+        lacking("amqtt is not installed here: make setup")
     settings = BrokerSettings(
         port=free_port(), start=BrokerStart.EMBEDDED, folder=tmp_path / "broker"
     )
