@@ -99,6 +99,7 @@ ANSWERS: dict[str, list[list[tuple[Any, ...]]]] = {
             ("inverter", "inverter", "2025-06-08 22:00:00", "2026-06-11 21:50:00"),
         ],
     ],
+    "Why is the answer empty, or an error?": [[(859, 0, 859)]],
 }  # fmt: skip
 
 
@@ -262,6 +263,22 @@ def test_every_question_has_an_answer_for_sqlite_and_for_mariadb() -> None:
     for dialect in ("sqlite", "mariadb"):
         asked = [(q.question, q.number) for q in QUERIES if q.dialect == dialect]
         assert asked == [(title, n) for title, known in ANSWERS.items() for n in range(len(known))]
+
+
+def test_every_question_says_what_it_needs() -> None:
+    assert re.findall(r"^## (.*)\n\nNeeds: .*\.$", PAGE, re.MULTILINE) == list(ANSWERS)
+
+
+ERRORS = re.findall(r"^\| `(no such .*?)` \| `(.*?)` \| ", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("archive", [on("sqlite"), on("mariadb")], indirect=True)
+def test_what_databases_say_of_unknown_names_is_as_the_page_has_it(archive: str) -> None:
+    asked = ["SELECT cell_04_v FROM battery", "SELECT load_w FROM inverters"]
+    for text, words in zip(asked, ERRORS, strict=True):
+        said = words["mysql" in archive].replace("heliobus.inverter", "[^']*.inverters")
+        with pytest.raises(sa.exc.DBAPIError, match=said):
+            ask(archive, text)
 
 
 @pytest.mark.usefixtures("local_time")
