@@ -79,6 +79,7 @@ def test_another_bucket_begins_anew(server: Standin, sink: Influx, tmp_path: Pat
     sink.close()
     assert influx(server.url, tmp_path, token=TOKEN, bucket="other").open() == {}
     assert influx(server.url, tmp_path, token=TOKEN, layout="telegraf_opendtu").open() == {}
+    assert influx(server.url, tmp_path, token=TOKEN, org="other").open() == {}
 
 
 # ---------------------------------------------------------------------- bad lines

@@ -1,6 +1,7 @@
 """The InfluxDB sink: line protocol for InfluxDB 1.8, 2 and 3, and for VictoriaMetrics."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,14 @@ from sinks.influx.opendtu import OpenDtuLayout
 from sinks.influx.prepare import prepare
 from sinks.influx.server import Refused, Server, TooLarge
 from sinks.influx.target import read_token, target
-from sinks.influx.victoria import SETTLE_S, Victoria, advice, ask_report, marker
+from sinks.influx.victoria import (
+    AHEAD_MS,
+    CLOCK_PATIENCE_S,
+    Victoria,
+    advice,
+    ask_report,
+    marker,
+)
 
 __all__ = ["SINK", "Influx", "prepare"]
 
@@ -31,6 +39,7 @@ _LAYOUTS: Mapping[str, type[Layout]] = {
 }
 # InfluxDB says "done" when it is on its disk: it has one life, and nothing needs time to settle.
 _ONE_LIFE = ""
+_AHEAD = "more than two days ahead of the server's clock"
 
 
 class Influx:
@@ -41,13 +50,15 @@ class Influx:
         self._settings = settings
         self._folder = folder
         where = target(settings)
-        what = f"{where.url} {where.bucket} {settings.options['layout']}"
+        org = f"{where.org} " if where.org else ""
+        what = f"{where.url} {org}{where.bucket} {settings.options['layout']}"
         self._cursors = Cursors(CursorFile(data / f"{settings.name}.cursors", what))
         self._server = Server(where, "")
         self._victoria: Victoria | None = None
         self._layout: Layout | None = None
         self._doubtful = b""  # a line that could not be written when it was last tried
         self._takes_lines = False
+        self._ahead_since_s: float | None = None
         self._faults = Faults(_log)
 
     # ------------------------------------------------------------------ the protocol of a sink
@@ -65,7 +76,7 @@ class Influx:
             self._try_again()
         if self._victoria is None:
             return self._cursors.begin(_ONE_LIFE, 0.0)
-        return self._cursors.begin(self._victoria.life, SETTLE_S)
+        return self._cursors.begin(self._victoria.life, self._victoria.settle_s)
 
     def write(self, samples: Sequence[Sample], cursors: Mapping[Key, int]) -> Written:
         """Write samples, then note the cursors. On SinkError writing all again does no harm."""
@@ -76,6 +87,10 @@ class Influx:
         entries = self._layout.entries(samples)
         rejected = [(entry.sample, entry.fault) for entry in entries if entry.fault]
         stored = [entry for entry in entries if entry.lines]
+        if self._victoria is not None:
+            ahead = self._ahead(self._victoria, stored)
+            stored = [entry for entry in stored if entry not in ahead]
+            rejected += [(entry.sample, _AHEAD) for entry in ahead]
         try:
             rejected += self._store(stored)
         except SinkError:
@@ -115,6 +130,8 @@ class Influx:
     def _recognised(self) -> Victoria | None:
         """Ask who is there. A proxy may let nothing but /api/v2/write through: InfluxDB, then."""
         ping = self._server.ask("GET", "/ping")
+        if ping.is_passing:  # a proxy's word, as a rule: who is behind it is not known yet
+            raise self._server.error(ping)
         build = ping.headers.get("x-influxdb-build")
         self._server.version = ping.headers.get("x-influxdb-version", "") if build else ""
         report = None if build else ask_report(self._server)
@@ -156,6 +173,22 @@ class Influx:
             return [(entries[0].sample, reason)]
         half = len(entries) // 2
         return [*self._store(entries[:half]), *self._store(entries[half:])]
+
+    def _ahead(self, victoria: Victoria, entries: Sequence[Entry]) -> list[Entry]:
+        """Give what the server would drop as of the future. Raise SinkError while that may pass."""
+        latest_ms = round(time.time() * 1000) + AHEAD_MS
+        if all(entry.sample.time_ms <= latest_ms for entry in entries):
+            return []
+        latest_ms = victoria.latest_ms()
+        ahead = [entry for entry in entries if entry.sample.time_ms > latest_ms]
+        if ahead and self._ahead_since_s is None:
+            self._ahead_since_s = time.monotonic()
+        if ahead and time.monotonic() - (self._ahead_since_s or 0.0) < CLOCK_PATIENCE_S:
+            raise SinkError(
+                f"{self._server}: would drop {len(ahead)} samples, the last one of"
+                f" {ahead[-1].sample.device}: {_AHEAD}; waiting a little for clocks to be set"
+            )
+        return ahead
 
     def _prove(self, refusal: Refused) -> None:
         """Make sure that it is the line that is bad: a server may refuse every line.

@@ -50,6 +50,11 @@ class Answer:
     headers: Mapping[str, str]
     text: str
 
+    @property
+    def is_passing(self) -> bool:
+        """Say whether this is about now: a server or proxy that is busy or starting."""
+        return self.status == _RETRY or self.status >= _FAULT
+
     def reason(self) -> str:
         """Give the words of a refusal, in one line."""
         text: object = self.text
@@ -199,7 +204,7 @@ class Server:
         elif answer.status < 300:  # noqa: PLR2004
             advice = "expected 204; is that the address of InfluxDB?"
         retry_s = 0.0
-        if answer.status == _RETRY or answer.status >= _FAULT:
+        if answer.is_passing:
             retry_s = retry_after_s(answer.headers.get("retry-after", ""), time.time())
         return SinkError(f"{head}; {advice}" if advice else head, retry_s=retry_s)
 
