@@ -15,6 +15,7 @@ from heliobus.settings import ClockSettings
 
 # An unsynchronised clock that leaps further than this is not believed.
 LARGEST_UNSYNCED_STEP_S = 300.0
+_MEND = "Connect a time source, or write `clock: trust` as a line of its own into heliobus.yaml"
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 256  # struct timex is 208 bytes on 64-bit Linux, less on 32-bit
 
@@ -70,17 +71,14 @@ class Clock:
         if not self.ready:
             return (
                 f"the clock is not synchronised; samples wait for it, at most "
-                f"{self._settings.wait_s:g} s. Connect a time source, or set 'clock: trust'"
+                f"{self._settings.wait_s:g} s. {_MEND}"
             )
         if disbelieved_s is not None and abs(disbelieved_s) > LARGEST_UNSYNCED_STEP_S:
             return (
                 f"the clock has leapt by {disbelieved_s / 60:.0f} min without being synchronised; "
-                "not followed. Connect a time source, or set 'clock: trust'"
+                f"not followed. {_MEND}"
             )
-        return (
-            "the clock is not synchronised; samples are stamped with it all the same. "
-            "Connect a time source, or set 'clock: trust'"
-        )
+        return f"the clock is not synchronised; samples are stamped with it all the same. {_MEND}"
 
     def monotonic(self) -> float:
         """Give the seconds that `stamp` takes."""

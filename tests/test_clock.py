@@ -43,6 +43,12 @@ class Machine:
         return self.clock.now_ms() / 1000
 
 
+def test_what_to_do_about_a_clock_without_time_is_a_line_of_the_configuration() -> None:
+    fault = Machine(0.0).clock.fault
+    assert fault is not None
+    assert fault.endswith("write `clock: trust` as a line of its own into heliobus.yaml")
+
+
 def test_a_synchronised_clock_is_taken_at_once() -> None:
     machine = Machine(T0, synced=True)
     assert machine.clock.ready

@@ -68,6 +68,16 @@ def test_passwords_are_made_once_and_only_their_folder_is_closed(tmp_path: Path)
     assert made["mariadb_root_password"].strip() in made["mariadb_admin_url"]
 
 
+def test_without_a_folder_they_are_made_in_the_clone_whose_path_is_said_plainly(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "scripts" / "compose-secrets"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "scripts" / "compose-secrets", script)
+    _, said = run(str(script.parent / ".." / "scripts" / "compose-secrets"))
+    assert said.splitlines()[0] == f"made {tmp_path}/secrets/influxdb_admin_password"
+
+
 def test_a_password_of_which_only_half_was_written_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "influxdb_admin_token").write_text("")
     (tmp_path / "grafana_admin_password").write_text("mine\n")
