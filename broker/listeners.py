@@ -1,4 +1,4 @@
-"""Who holds a TCP port of this machine, read from /proc; for messages only."""
+"""Who holds a TCP port of this machine, read from /proc."""
 
 import errno
 import socket
@@ -19,6 +19,11 @@ def taken(host: str, port: int) -> bool:
         except OSError as error:
             return error.errno == errno.EADDRINUSE
     return False
+
+
+def listening(port: int) -> bool:
+    """Say whether anybody listens on the port, without a connection that he would log."""
+    return bool(_listening_inodes(port))
 
 
 def holder(port: int) -> str:

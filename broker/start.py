@@ -29,6 +29,7 @@ _STOP_S = 2.0
 # MQTT 3.1.1 CONNECT, clean session, keep alive 10 s, client id "heliobus-probe".
 _CONNECT = b"\x10\x1a\x00\x04MQTT\x04\x02\x00\x0a\x00\x0eheliobus-probe"
 _CONNACK = b"\x20\x02"
+_ACCEPTED = b"\x20\x02\x00\x00"
 _DISCONNECT = b"\xe0\x00"
 
 
@@ -120,20 +121,24 @@ def _choose(kind: BrokerStart) -> tuple[str, Callable[[int, Path, Path | None], 
 
 
 def _mosquitto_command(port: int, folder: Path, locks: Path | None) -> list[str]:
-    text = configuration.open_to_all(port)
-    if locks is not None:
-        try:
-            text = (locks / "mosquitto.conf").read_text()
-        except OSError as error:
-            raise ConfigError(f"broker: {locks}/mosquitto.conf: {error.strerror}") from error
-        if port not in configuration.ports(text):
-            raise ConfigError(
-                f"broker: {locks}/mosquitto.conf does not listen on port {port} as broker.url says;"
-                " run 'heliobus broker init' with --listen, or change broker.url"
-            )
+    text = configuration.open_to_all(port) if locks is None else locked(port, locks)
     file = folder / "mosquitto.conf"
     file.write_text(configuration.started_by_us(text, folder))
     return [find_mosquitto() or "mosquitto", "-c", str(file)]
+
+
+def locked(port: int, locks: Path) -> str:
+    """Give the configuration that `heliobus broker init` has made. Raise ConfigError."""
+    try:
+        text = (locks / "mosquitto.conf").read_text()
+    except OSError as error:
+        raise ConfigError(f"broker: {locks}/mosquitto.conf: {error.strerror}") from error
+    if port not in configuration.ports(text):
+        raise ConfigError(
+            f"broker: {locks}/mosquitto.conf does not listen on port {port} as broker.url says;"
+            " run 'heliobus broker init' with --listen, or change broker.url"
+        )
+    return text
 
 
 def _embedded_command(port: int, _folder: Path, _locks: Path | None) -> list[str]:
@@ -198,16 +203,27 @@ def _wait_until_it_accepts(broker: RunningBroker) -> None:
 
 def accepts(port: int, *, tls: bool = False) -> bool:
     """Say whether a broker answers an MQTT CONNECT, whatever it answers; with TLS, listens."""
+    answer = _answer(port, tls=tls)
+    return answer is not None and (tls or answer.startswith(_CONNACK))
+
+
+def lets_everybody_in(port: int) -> bool:
+    """Say whether a broker without TLS accepts somebody who gives no password."""
+    return (_answer(port, tls=False) or b"").startswith(_ACCEPTED)
+
+
+def _answer(port: int, *, tls: bool) -> bytes | None:
+    """Give what a broker answers to a CONNECT without a password; None where nobody listens."""
     try:
         with socket.create_connection((HOST, port), timeout=1.0) as connection:
             if tls:
-                return True
+                return b""
             connection.sendall(_CONNECT)
             answer = connection.recv(4)
             connection.sendall(_DISCONNECT)
     except OSError:
-        return False
-    return answer.startswith(_CONNACK)
+        return None
+    return answer
 
 
 def _last_line(log: Path) -> str:

@@ -223,6 +223,12 @@ class Supervisor:
                 elif child.silent_s > self._silent_s + STOP_S:
                     os.kill(child.pid, signal.SIGKILL)
 
+    def restart(self) -> None:
+        """End all children, which are then started again."""
+        for child in self.children.values():
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)
+
     def stop(self, *names: str) -> None:
         """End some children in order, by force after three seconds; they stay ended."""
         running = [child for child in map(self.children.__getitem__, names) if child.pid]

@@ -22,7 +22,6 @@ def run(settings: Settings, only: Sequence[str] | None = None) -> int:
             pass
     broker = OwnBroker(settings.broker, settings.data / "broker", settings)
     broker.start(share=True)
-    settings = replace(settings, broker=broker.settings)
     # What all children share is loaded once and never looked at by the garbage collector again,
     # so that its memory stays shared.
     rules = contract.load()
@@ -31,7 +30,17 @@ def run(settings: Settings, only: Sequence[str] | None = None) -> int:
     gc.collect()
     gc.freeze()
     try:
-        supervisor = Supervisor(names, lambda name: run_component(settings, name, rules))
-        return supervisor.run(tend=broker.tend)
+        supervisor = Supervisor(
+            names,
+            lambda name: run_component(replace(settings, broker=broker.settings), name, rules),
+        )
+
+        def tend() -> None:
+            before = broker.settings
+            broker.tend()
+            if broker.settings != before:  # it is another broker now, which asks for passwords
+                supervisor.restart()
+
+        return supervisor.run(tend=tend)
     finally:
         broker.stop()
