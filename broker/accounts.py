@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-from broker.certificates import Authority, valid_until
+from broker.certificates import ALWAYS, Authority, valid_until
 from broker.configuration import Listener, Plan, listener, locked
 from broker.files import Account, Owner, Writer, account, has_account, name_of, owner_of
 from broker.passwords import new_password, read_hashes, write_hashes
@@ -39,7 +39,8 @@ class Wish:
     listen: str | None = None
     tls: bool | None = None
     plain: bool | None = None
-    hosts: Sequence[str] | None = None
+    hosts: Sequence[str] | None = None  # these, too
+    no_hosts: Sequence[str] | None = None  # no longer these
     client_certificates: bool | None = None
     data: str | None = None
     owner: str | None = None
@@ -56,6 +57,7 @@ class Report:
     lines: list[str] = field(default_factory=list)
     accounts: dict[Owner, Account | None] = field(default_factory=dict)
     reload: bool = False
+    restart: bool = False  # mosquitto reads listeners and certificates only when it starts
 
 
 class Accounts:
@@ -133,12 +135,14 @@ class Accounts:
         former = self._asked["wish"]
         if "listen" in given or "tls" in given:  # --plain was said of another address
             former = {key: value for key, value in former.items() if key != "plain"}
+        given["hosts"] = self._hosts(former.get("hosts") or (), given)
         wish = Wish(**{**former, **given})
         plan = self._plan(wish)
         accounts = self._accounts(wish, given)
         writer = Writer(accounts, self._remedy())
         report = Report(self.folder, plan, [], accounts=accounts)
         conf = locked(plan)
+        was_there = (self.folder / "mosquitto.conf").exists()
         writer.folder(self.folder)
         for name, owner in (("users", Owner.USER), ("clients", Owner.USER)):
             writer.folder(self.folder / name, owner)
@@ -152,7 +156,19 @@ class Accounts:
         writer.write(self.folder / "mosquitto.conf", conf, Owner.BROKER)
         self._remember(wish, writer)
         report.reload = bool(writer.changed)
+        files = [self.folder / "mosquitto.conf", *(self.folder / "tls").glob("server.*")]
+        report.restart = was_there and not writer.changed.isdisjoint(files)
         return report
+
+    def _hosts(self, former: Sequence[str], given: dict[str, Any]) -> list[str]:
+        """Give the names of the certificate: the former ones and those that are new."""
+        gone = given.pop("no_hosts", ())
+        for name in gone:
+            if name not in former:
+                known = ", ".join(former) or "none"
+                raise ConfigError(f"--no-host {name}: no such name was added; there are: {known}")
+        named = dict.fromkeys([*former, *given.get("hosts", ())])
+        return [name for name in named if name not in (*gone, *ALWAYS)]
 
     def _plan(self, wish: Wish) -> Plan:
         other: Listener | None = None
@@ -257,13 +273,11 @@ class Accounts:
         new_ca = authority.make_ca(f"heliobus {self._settings.site}")
         if new_ca:
             report.lines.append(f"{authority.ca} is new: give it to everyone who connects by TLS")
-        hosts = [*(wish.hosts or ()), *_address(report.plan)]
+        hosts = [*dict.fromkeys([*(wish.hosts or ()), *_address(report.plan)])]
         anew = new_ca or hosts != self._asked.get("hosts")
         self._asked["hosts"] = hosts
         if authority.make_server(hosts, anew=anew):
-            report.lines.append(
-                f"{folder}/server.crt is new, for {', '.join(['localhost', *hosts])}"
-            )
+            report.lines.append(f"{folder}/server.crt is new, for {', '.join([*ALWAYS, *hosts])}")
         if report.plan.client_certificates:
             writer.folder(folder / "users", Owner.USER)
             for user in report.users:

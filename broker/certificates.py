@@ -15,6 +15,7 @@ from heliobus.errors import ConfigError
 
 CA_DAYS: Final = 3650
 DAYS: Final = 825
+ALWAYS: Final = ("localhost", "127.0.0.1", "::1")  # what the server's certificate names anyway
 # Made anew by the next `heliobus broker init` when it is valid for less than this.
 RENEW_DAYS: Final = 90
 _DAY_S: Final = 86400
@@ -55,7 +56,7 @@ class Authority:
 
     def make_server(self, hosts: Sequence[str], *, anew: bool) -> bool:
         """Make the server's certificate, unless it is good. Return whether one was made."""
-        names = dict.fromkeys(["localhost", "127.0.0.1", "::1", *hosts])
+        names = dict.fromkeys([*ALWAYS, *hosts])
         wanted = ",".join(f"{_kind(name)}:{name}" for name in names)
         name = next(iter(hosts), "localhost")
         extension = f"{_SERVER}subjectAltName={wanted}\n"

@@ -49,12 +49,13 @@ def add_user(
             print(f"  TLS: on; CA certificate: {report.folder}/tls/ca.crt", file=out)
     else:
         print(
-            f"  broker: 127.0.0.1, port {plan.port}; for devices: heliobus broker init --listen",
+            f"  broker: 127.0.0.1, port {plan.port}; for other machines:"
+            " heliobus broker init --listen 0.0.0.0 --tls --host NAME",
             file=out,
         )
     for topic in next(user.topics for user in report.users if user.name == name):
         print(f"  topics: {topic}/...", file=out)
-    for line in _reload(report):
+    for line in _reload(settings, report):
         print(line, file=out)
     return 0
 
@@ -66,7 +67,7 @@ def remove_user(settings: Settings, folder: Path | None, name: str, out: TextIO)
     report = accounts.make()
     for line in [f"user {name} is removed", *report.lines]:
         print(line, file=out)
-    for line in _reload(report):
+    for line in _reload(settings, report):
         print(line, file=out)
     return 0
 
@@ -80,6 +81,7 @@ def _how_to_use(settings: Settings, report: Report) -> list[str]:
     folder = report.folder
     lines = _closed(report)
     if settings.broker.start is BrokerStart.NO:
+        lines += _restart(report)
         lines += [
             "",
             "For the mosquitto service of this computer:",
@@ -91,7 +93,7 @@ def _how_to_use(settings: Settings, report: Report) -> list[str]:
     else:
         lines += [
             "",
-            "'heliobus up' starts mosquitto with it, and has it read what is new.",
+            "'heliobus up' starts mosquitto with it, and sees to it that it reads what is new.",
             "For a mosquitto service: take 'start' out of heliobus.yaml, then run this with sudo.",
         ]
     return [
@@ -117,10 +119,21 @@ def _closed(report: Report) -> list[str]:
     return lines
 
 
-def _reload(report: Report) -> list[str]:
+def _restart(report: Report) -> list[str]:
+    if not report.restart:
+        return []
+    return [
+        "Listeners or certificates have changed: restart mosquitto; until then it listens where it"
+        " did, with the certificate that it had."
+    ]
+
+
+def _reload(settings: Settings, report: Report) -> list[str]:
     if not report.reload:
         return ["Nothing has changed."]
-    return [
-        "A mosquitto that runs has to read its files again: 'heliobus up' sees to its own; for the"
-        " service: sudo systemctl reload mosquitto, or send it SIGHUP."
+    if settings.broker.start is not BrokerStart.NO:  # `heliobus up` sees to it
+        return []
+    return _restart(report) or [
+        "A mosquitto that runs has to read its files again: sudo systemctl reload mosquitto, or"
+        " send it SIGHUP."
     ]

@@ -265,7 +265,8 @@ def broker() -> None:
 @click.option("--listen", metavar="ADDRESS[:PORT]", help="Listen for others, too; * is everywhere.")
 @click.option("--tls/--no-tls", default=None, help="With certificates of a CA of our own.")
 @click.option("--plain/--no-plain", default=None, help="Listen for others without TLS.")
-@click.option("--host", "hosts", multiple=True, help="A name or address of this computer, for TLS.")
+@click.option("--host", "hosts", multiple=True, help="Add a name or address to the certificate.")
+@click.option("--no-host", "no_hosts", multiple=True, help="Take one away that was added.")
 @click.option(
     "--client-certificates/--no-client-certificates",
     default=None,
@@ -280,6 +281,7 @@ def broker_init(
     /,
     folder: Path | None,
     hosts: tuple[str, ...],
+    no_hosts: tuple[str, ...],
     **wish: Any,
 ) -> int:
     """Make or renew its files; what is there and good is kept.
@@ -290,7 +292,8 @@ def broker_init(
     from broker.accounts import Wish
 
     settings = options.settings(broker_files=False)
-    return work.init(settings, folder, Wish(hosts=hosts or None, **wish), sys.stdout)
+    wished = Wish(hosts=hosts or None, no_hosts=no_hosts or None, **wish)
+    return work.init(settings, folder, wished, sys.stdout)
 
 
 @broker.command("add-user")

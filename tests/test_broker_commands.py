@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from heliobus import cli, config
-from tests.helpers import ROOT, free_port, require_program
+from tests.helpers import ROOT, BrokerProcess, free_port, require_program, wait_until
 from tests.processes import Program
 from tests.test_docs import blocks
 
@@ -113,11 +113,38 @@ def test_add_user_says_what_to_enter_where(run: Run, here: Path) -> None:
         "  broker: this computer's name or address, port 8883",
         f"  TLS: on; CA certificate: {here}/mqtt/tls/ca.crt",
         "  topics: solar/...",
-        "A mosquitto that runs has to read its files again: 'heliobus up' sees to its own; for the"
-        " service: sudo systemctl reload mosquitto, or send it SIGHUP.",
+        "A mosquitto that runs has to read its files again: sudo systemctl reload mosquitto, or"
+        " send it SIGHUP.",
     ]
     _, again, _ = run("add-user", "opendtu", "--role", "device", "--topic", "solar")
     assert again.endswith("Nothing has changed.\n")
+
+
+def test_add_user_tells_how_devices_get_in_and_nothing_that_up_does_itself(
+    run: Run, here: Path
+) -> None:
+    require_program("openssl", package="openssl")
+    write(here, ", start: auto")
+    _, out, _ = run("add-user", "opendtu", "--role", "device", "--topic", "solar")
+    assert out.splitlines() == [
+        "user opendtu: device",
+        f"  password: in {here}/mqtt/users/opendtu",
+        "  broker: 127.0.0.1, port 1883; for other machines:"
+        " heliobus broker init --listen 0.0.0.0 --tls --host NAME",
+        "  topics: solar/...",
+    ]
+    assert run("init", "--listen", "*", "--tls", "--host", "solar.lan")[0] == 0
+
+
+def test_init_says_when_a_service_has_to_be_restarted(run: Run, here: Path) -> None:
+    require_program("openssl", package="openssl")
+    said = "Listeners or certificates have changed: restart mosquitto; until then it listens"
+    assert said not in run("init")[1]
+    assert said in run("init", "--listen", "*", "--tls")[1]
+    assert said not in run("init")[1]
+    assert said in run("init", "--host", "solar.lan")[1]
+    write(here, ", start: auto")
+    assert said not in run("init", "--no-host", "solar.lan")[1]
 
 
 @pytest.mark.broker
@@ -132,6 +159,22 @@ def test_a_newcomer_needs_no_other_step_than_up(here: Path, run: Run) -> None:
             watch.says("archive", "online")
         assert up.stop() == 0
     assert not re.search("WARNING|ERROR", up.said), up.said
+
+
+@pytest.mark.broker
+@pytest.mark.slow  # what is gone is waited for
+def test_up_goes_on_with_a_broker_of_its_own_when_that_of_another_is_gone(
+    mosquitto: BrokerProcess, here: Path, run: Run
+) -> None:
+    write(here, ", start: auto", mosquitto.port)
+    with Program(here, "up") as up:
+        up.says("lets in everybody without a password")
+        up.says("archive: started")
+        mosquitto.stop()
+        wait_until(lambda: "starting one of our own" in up.said, "a broker of its own", 50)
+        wait_until(lambda: up.said.count("archive: started") == 2, "a second log-in", 20)
+        wait_until(lambda: run("check")[0] == 0, "users that are let in")
+        assert up.stop() == 0
 
 
 @pytest.mark.broker

@@ -270,6 +270,21 @@ def test_certificates_stay_until_they_are_due_or_for_other_hosts(
     assert certificates_of() == (ca, third)
 
 
+def test_names_are_added_to_the_certificate_and_taken_away(tmp_path: Path) -> None:
+    require_program("openssl", package="openssl")
+    one = locked(tmp_path)
+    new = f"{one.folder}/tls/server.crt is new, for localhost, 127.0.0.1, ::1"
+    assert one.make(Wish(tls=True, hosts=["solar.lan", "localhost", "solar.lan"]))[-1] == (
+        f"{new}, solar.lan"
+    )
+    assert one.make(Wish(hosts=["192.0.2.10"])) == [f"{new}, solar.lan, 192.0.2.10"]
+    assert one.make(Wish(hosts=["solar.lan"])) == []
+    assert one.make(Wish(no_hosts=["solar.lan"])) == [f"{new}, 192.0.2.10"]
+    assert one.make() == []
+    with pytest.raises(ConfigError, match=r"--no-host solar: no such name .* are: 192\.0\.2\.10"):
+        one.make(Wish(no_hosts=["solar"]))
+
+
 def public(path: Path) -> bytes:
     kind = ["x509", "-noout", "-pubkey"] if path.suffix == ".crt" else ["pkey", "-pubout"]
     return subprocess.check_output(["openssl", *kind, "-in", path])
