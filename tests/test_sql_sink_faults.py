@@ -334,7 +334,7 @@ def test_a_driver_that_cannot_work_is_said(tmp_path: Path, url: str, said: str) 
 
 def test_a_server_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     sql = sink("mysql+pymysql://heliobus@127.0.0.1:1/heliobus", tmp_path, password="hush hush")
-    with pytest.raises(SinkError, match=r"127\.0\.0\.1/heliobus: .*refused") as raised:
+    with pytest.raises(SinkError, match=r"127\.0\.0\.1:1/heliobus: .*refused") as raised:
         sql.open()
     assert "hush" not in str(raised.value)
 
