@@ -126,6 +126,27 @@ def test_preparing_again_changes_nothing(place: Place) -> None:
     assert all(password.strip() not in "\n".join(first + again) for password in passwords)
 
 
+@pytest.mark.parametrize("whose", ["writer", "reader"])
+def test_a_user_of_somebody_else_is_left_alone(place: Place, whose: str) -> None:
+    name = getattr(place, whose)
+    file = {"writer": "archive", "reader": "grafana"}[whose]
+    word = "USER" if place.admin.startswith("mysql") else "ROLE"
+    who = f"{name}@localhost" if word == "USER" else name
+    how = "IDENTIFIED BY" if word == "USER" else "LOGIN PASSWORD"
+    place.server.ask(f"CREATE {word} {who} {how} 'mine'")
+    with pytest.raises(ConfigError) as raised:
+        place.prepare()
+    assert str(raised.value) == (
+        f"sinks.archive: a user {name!r} is there already; if it is to be this one, write its"
+        f" password into {place.folder}/secrets/{file}, else choose another name"
+    )
+    assert not (place.folder / "secrets").exists()
+    (place.folder / "secrets").mkdir(mode=0o700)
+    (place.folder / "secrets" / file).write_text("mine\n")
+    place.prepare()
+    assert place.asks(name, f"secrets/{file}")("SELECT 1") == [(1,)]
+
+
 def test_new_passwords_are_long_different_and_for_their_owner_only(place: Place) -> None:
     place.prepare()
     files = [place.folder / "secrets" / name for name in ("archive", "grafana")]

@@ -29,6 +29,7 @@ class _User:
     name: str
     password: str
     note: str  # where its password is
+    file: Path | None = None  # where a new one is to be written
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -56,6 +57,22 @@ class _Plan:
                 raise ConfigError(
                     f"sinks.{self.place.name}: {user!r} is the administrator; choose another user"
                 )
+
+    def keep_passwords(self, is_there: Callable[[str], bool]) -> None:
+        """Write the new passwords, before anybody gets them.
+
+        Raise ConfigError for a user who is there and whose password is not known here: somebody
+        else uses that name, with rights of his own.
+        """
+        new = [(one, one.file) for one in self.users if one.file is not None]
+        for one, file in new:
+            if is_there(one.name):
+                raise ConfigError(
+                    f"sinks.{self.place.name}: a user {one.name!r} is there already; if it is to"
+                    f" be this one, write its password into {file}, else choose another name"
+                )
+        for one, file in new:
+            write_secret(file, one.password)
 
     @contextmanager
     def connected(self, database: str | None) -> Iterator[sa.Connection]:
@@ -146,8 +163,7 @@ def _user(key: str, name: str, path: Path | None, *, given: str | None = None) -
     if path.exists():
         return _User(name, read_secret(path), f"its password is in {path}")
     password = secrets.token_urlsafe(_RANDOM_BYTES)
-    write_secret(path, password)
-    return _User(name, password, f"its new password is in {path}")
+    return _User(name, password, f"its new password is in {path}", path)
 
 
 def _tried(plan: _Plan) -> list[str]:
@@ -174,6 +190,8 @@ def _prepare_mysql(plan: _Plan) -> list[str]:
     hosts = _LOCAL_HOSTS if plan.place.url.host in _LOOPBACK else ("%",)
     with plan.connected(None) as connection:
         line = _database_line(plan, there=_has_schema(connection, plan.database))
+        anybody = sa.text("SELECT 1 FROM mysql.user WHERE user = :name")
+        plan.keep_passwords(lambda name: _is_any(connection, anybody, name))
         run = connection.exec_driver_sql
         run(f"CREATE DATABASE IF NOT EXISTS {quoted} CHARACTER SET utf8mb4")
         for user, rights in zip(plan.users, (_STORES, "SELECT"), strict=False):
@@ -188,6 +206,10 @@ def _prepare_mysql(plan: _Plan) -> list[str]:
 
 def _has_schema(connection: sa.Connection, name: str) -> bool:
     query = sa.text("SELECT 1 FROM information_schema.schemata WHERE schema_name = :name")
+    return _is_any(connection, query, name)
+
+
+def _is_any(connection: sa.Connection, query: sa.TextClause, name: str) -> bool:
     return connection.execute(query, {"name": name}).first() is not None
 
 
@@ -197,15 +219,16 @@ def _has_schema(connection: sa.Connection, name: str) -> bool:
 def _prepare_postgresql(plan: _Plan) -> list[str]:
     maintenance = plan.admin.url.database or "postgres"
     with plan.connected(maintenance) as connection:
+        has_role = sa.text("SELECT 1 FROM pg_roles WHERE rolname = :name")
+        plan.keep_passwords(lambda name: _is_any(connection, has_role, name))
         for user in plan.users:
-            has_role = sa.text("SELECT 1 FROM pg_roles WHERE rolname = :name")
-            there = connection.execute(has_role, user.parameters).first() is not None
+            there = _is_any(connection, has_role, user.name)
             _run(connection, f"{'ALTER' if there else 'CREATE'} ROLE %I LOGIN PASSWORD %L", user)
         has_database = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
-        there = connection.execute(has_database, {"name": plan.database}).first() is not None
+        there = _is_any(connection, has_database, plan.database)
         if not there:
             _run(connection, "CREATE DATABASE %I OWNER %I", plan.database, plan.writer.name)
-        _run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", plan.database)
+            _run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", plan.database)
         for user in plan.users:
             _run(connection, "GRANT CONNECT ON DATABASE %I TO %I", plan.database, user.name)
     with plan.connected(plan.database) as connection:
