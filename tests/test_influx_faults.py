@@ -93,7 +93,7 @@ def test_a_sink_whose_server_hangs_in_mid_answer_stops_in_order(
         server.add_bucket("solar")
         server.tokens["sesame"] = {("write", "solar")}
         options = {"type": "influx", "url": server.url, "org": "home", "bucket": "solar"}
-        sinks = {SINK: {**options, "token": "sesame", "timeout": "60s"}}
+        sinks = {SINK: {**options, "token": "sesame", "timeout": "20s"}}
         with House(tmp_path, mosquitto, sinks=sinks).running() as house:
             wait_until(lambda: 204 in server.statuses, f"the first samples\n{house.said}")
             before = len(server.asked)

@@ -11,7 +11,7 @@ from sinks.influx import prepare
 from tests.helpers import free_port
 from tests.influx_servers import InfluxDB1, VictoriaMetrics
 from tests.influx_sink import influx, sample, settings
-from tests.influx_standin import ADMIN, Standin
+from tests.influx_standin import ADMIN, Handler, Standin, failing
 
 CONFIGURATION = """\
 site: farm
@@ -76,6 +76,31 @@ def test_a_token_that_is_no_longer_good_is_replaced_and_kept(
     assert prepared(server.url, tmp_path)[1].startswith("made a token that may only write")
     assert write.read_text() != old
     assert (tmp_path / "secrets" / "write.old").read_text() == old
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_is_busy_costs_no_token(server: Standin, tmp_path: Path, status: int) -> None:
+    prepared(server.url, tmp_path)
+    before = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    server.mishap = failing(status)
+    with pytest.raises(SinkError, match=f"answered {status} "):
+        prepared(server.url, tmp_path)
+    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == before
+
+
+def test_a_token_that_cannot_be_replaced_stays_where_it_is(
+    server: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(server.url, tmp_path)
+    write = tmp_path / "secrets" / "write"
+    old = write.read_text()
+    del server.tokens[old.strip()]
+    monkeypatch.setattr(
+        Handler, "make_token", lambda one, _: one.refuse(503, "unavailable", "busy")
+    )
+    with pytest.raises(SinkError, match="answered 503 "):
+        prepared(server.url, tmp_path)
+    assert write.read_text() == old
 
 
 def test_a_bucket_that_forgets_is_left_as_it_is_and_that_is_said(

@@ -110,6 +110,29 @@ def test_a_batch_that_is_all_bad_is_refused_sample_by_sample(server: Standin, si
     assert [point[1] for point in server.points] == ["inverter", "heliobus"]
 
 
+def test_a_write_that_takes_too_long_goes_on_where_it_was(
+    server: Standin, sink: Influx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.write([sample(-1, values={"new_field": 1})], {})
+    bad = [sample(second, values={"new_field": "text"}) for second in range(0, 60, 2)]
+    samples = sorted([*bad, *map(sample, range(1, 60, 2))], key=lambda one: one.time_ms)
+    server.mishap = slow(0.01)
+    monkeypatch.setattr("sinks.influx.LONGEST_S", 0.3)
+    attempts = 0
+    while True:
+        attempts += 1
+        assert attempts < 50
+        try:
+            written = sink.write(samples, {KEY: BEGIN_MS})
+            break
+        except SinkError as error:
+            assert "not done after 0.3 s;" in str(error)  # noqa: PT017
+            assert sink.open() == {}
+    assert attempts > 1
+    assert (written.stored, [one for one, _ in written.rejected]) == (30, bad)
+    assert all("field type conflict" in reason for _, reason in written.rejected)
+
+
 def test_a_server_that_refuses_every_line_costs_no_sample(server: Standin, tmp_path: Path) -> None:
     one = influx(server.url, tmp_path, token=TOKEN, org="")
     one.open()
@@ -403,6 +426,22 @@ def test_a_signal_ends_a_call_that_waits(server: Standin, tmp_path: Path) -> Non
 def test_an_address_that_cannot_work_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match=r"sinks.grafana.url: expected an address like http://"):
         influx(url, tmp_path)
+
+
+@pytest.mark.parametrize("token", ["geheim\ngeheim", "user:pässword", " ", "geheim\x00"])
+def test_a_token_that_cannot_be_one_is_refused_and_not_shown(tmp_path: Path, token: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        influx("http://127.0.0.1:8086", tmp_path, token=token)
+    assert str(raised.value) == (
+        "sinks.grafana.token: holds no token; expected one line of letters, digits and signs of"
+        " ASCII; use token_file"
+    )
+
+
+def test_a_token_may_end_with_a_line_end(server: Standin, tmp_path: Path) -> None:
+    sink = influx(server.url, tmp_path, token=f"{TOKEN}\r\n")
+    sink.open()
+    assert sink.write([sample(0)], {}).stored == 1
 
 
 def test_a_password_in_the_address_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from sinks.influx.layout import Entry, HeliobusLayout, Layout
 from sinks.influx.opendtu import OpenDtuLayout
 from sinks.influx.prepare import prepare
 from sinks.influx.server import Refused, Server, TooLarge
-from sinks.influx.target import read_token, target
+from sinks.influx.target import read_token, target, written_token
 from sinks.influx.victoria import (
     AHEAD_MS,
     CLOCK_PATIENCE_S,
@@ -39,6 +39,9 @@ _LAYOUTS: Mapping[str, type[Layout]] = {
 }
 # InfluxDB says "done" when it is on its disk: it has one life, and nothing needs time to settle.
 _ONE_LIFE = ""
+# For all that one call sends; it may wait `timeout` longer. After a minute a supervisor ends us.
+LONGEST_S = 20.0
+_MOST_BAD = 10_000
 _AHEAD = "more than two days ahead of the server's clock"
 
 
@@ -49,6 +52,7 @@ class Influx:
         """Read the options; relative files start at `folder`. Raise ConfigError."""
         self._settings = settings
         self._folder = folder
+        self._written_token = written_token(settings)
         where = target(settings)
         org = f"{where.org} " if where.org else ""
         what = f"{where.url} {org}{where.bucket} {settings.options['layout']}"
@@ -58,6 +62,8 @@ class Influx:
         self._layout: Layout | None = None
         self._doubtful = b""  # a line that could not be written when it was last tried
         self._takes_lines = False
+        self._bad: dict[bytes, str] = {}  # lines that were refused alone, and not told yet: why
+        self._end_s = 0.0
         self._ahead_since_s: float | None = None
         self._faults = Faults(_log)
 
@@ -66,6 +72,7 @@ class Influx:
     def open(self) -> Mapping[Key, int]:
         """Find out who is there, and whether what failed before can be written now."""
         self.close()
+        self._end_s = time.monotonic() + LONGEST_S
         self._server = self._server.renewed(self._token())
         self._takes_lines = False
         self._victoria = self._recognised()
@@ -82,6 +89,7 @@ class Influx:
         """Write samples, then note the cursors. On SinkError writing all again does no harm."""
         if self._layout is None:
             raise SinkError(f"{self._server}: is not open")
+        self._end_s = time.monotonic() + LONGEST_S
         self._settle()  # not in the end: what was refused would be told to nobody where it fails
         self._takes_lines = False  # what it took before says nothing of what it is now
         entries = self._layout.entries(samples)
@@ -92,10 +100,13 @@ class Influx:
             stored = [entry for entry in stored if entry not in ahead]
             rejected += [(entry.sample, _AHEAD) for entry in ahead]
         try:
-            rejected += self._store(stored)
+            refused = self._store(stored)
         except SinkError:
             self._doubtful = stored[0].lines[0]
             raise
+        rejected += [(entry.sample, self._bad.get(entry.text, "refused")) for entry in refused]
+        for entry in refused:
+            self._bad.pop(entry.text, None)
         self._cursors.wrote(cursors, samples, self._layout.waiting)
         return Written(len(entries) - len(rejected), 0, rejected)
 
@@ -122,7 +133,7 @@ class Influx:
         """Read the token: `heliobus prepare`, or a person, may have changed it meanwhile."""
         path = self._settings.options.get("token_file")
         if path is None:
-            return str(self._settings.options.get("token", ""))
+            return self._written_token
         if (loose := looseness(self._folder / path)) is not None:
             self._faults.report("loose", loose)
         return read_token(self._folder / path, self._settings.name)
@@ -154,13 +165,18 @@ class Influx:
 
     # ------------------------------------------------------------------ storing
 
-    def _store(self, entries: Sequence[Entry]) -> list[tuple[Sample, str]]:
-        """Write all; halve where the server refuses, until the bad ones stand alone."""
+    def _store(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Write all but those known as bad, and give these; learn more of them by halving."""
+        known = [entry for entry in entries if entry.text in self._bad]
+        return known + self._halve([entry for entry in entries if entry.text not in self._bad])
+
+    def _halve(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Write all; halve where the server refuses, until the bad ones stand alone: give them."""
         if not entries:
             return []
         reason = "larger than the server takes at once"
         try:
-            self._server.write(b"\n".join(line for entry in entries for line in entry.lines))
+            self._send(b"\n".join(entry.text for entry in entries))
         except TooLarge:
             pass
         except Refused as refusal:
@@ -170,9 +186,21 @@ class Influx:
             self._takes_lines = True
             return []
         if len(entries) == 1:
-            return [(entries[0].sample, reason)]
+            self._bad[entries[0].text] = reason
+            if len(self._bad) > _MOST_BAD:
+                del self._bad[next(iter(self._bad))]
+            return list(entries)
         half = len(entries) // 2
-        return [*self._store(entries[:half]), *self._store(entries[half:])]
+        return [*self._halve(entries[:half]), *self._halve(entries[half:])]
+
+    def _send(self, lines: bytes) -> None:
+        """Send lines while there is time; what was refused until then is known next time."""
+        if time.monotonic() >= self._end_s:
+            raise SinkError(
+                f"{self._server}: not done after {LONGEST_S:g} s; {len(self._bad)} samples are"
+                " known that it refuses; going on with the others"
+            )
+        self._server.write(lines)
 
     def _ahead(self, victoria: Victoria, entries: Sequence[Entry]) -> list[Entry]:
         """Give what the server would drop as of the future. Raise SinkError while that may pass."""
@@ -197,7 +225,7 @@ class Influx:
         """
         if not self._takes_lines:
             try:
-                self._server.write(marker(self._settings.name))
+                self._send(marker(self._settings.name))
             except Refused:
                 raise SinkError(f"{self._server}: refuses every line: {refusal}") from refusal
             self._takes_lines = True
@@ -205,7 +233,7 @@ class Influx:
     def _try_again(self) -> None:
         """Write what failed before. Raise SinkError where it fails again."""
         try:
-            self._server.write(self._doubtful)
+            self._send(self._doubtful)
         except Refused as refusal:
             self._prove(refusal)
         self._doubtful = b""

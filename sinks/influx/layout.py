@@ -25,6 +25,11 @@ class Entry:
     lines: Sequence[bytes] = ()
     fault: str = ""
 
+    @property
+    def text(self) -> bytes:
+        """Give the lines as they are sent."""
+        return b"\n".join(self.lines)
+
 
 class Layout(Protocol):
     """How samples become lines. `text`: the server keeps text as it is.

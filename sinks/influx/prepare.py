@@ -112,10 +112,8 @@ class _Tokens:
 
     def ensure(self, action: str, path: Path) -> str:
         """Leave a token in `path` that may do `action` with the bucket; say what was done."""
-        if path.exists():
-            if self._works(action, read_token(path, path.name)):
-                return f"the token in {path} works ({action})"
-            path.replace(path.with_name(path.name + ".old"))
+        if path.exists() and self._works(action, read_token(path, path.name)):
+            return f"the token in {path} works ({action})"
         body = {
             "orgID": self._org_id,
             "description": f"heliobus, {action} {self._where.bucket}",
@@ -129,19 +127,25 @@ class _Tokens:
             ],
         }  # fmt: skip
         made = _made(self._server, self._server.ask("POST", "/api/v2/authorizations", body=body))
+        if path.exists():
+            path.replace(path.with_name(path.name + ".old"))
         write_secret(path, str(made["token"]))
         return f"made a token that may only {action} the bucket {self._where.bucket}: {path}"
 
     def _works(self, action: str, token: str) -> bool:
         server = self._server.renewed(token)
         try:
-            if action == "write":
-                return server.post(_NO_LINE).status in BAD_LINES
-            flux = f"from(bucket: {json.dumps(self._where.bucket)}) |> range(start: -1s)"
-            path = f"/api/v2/query?orgID={self._org_id}"
-            return server.ask("POST", path, body={"query": flux}).status == _OK
+            answer = server.post(_NO_LINE) if action == "write" else self._read(server)
         finally:
             server.close()
+        if answer.is_passing:  # which says nothing of the token
+            raise self._server.error(answer)
+        return answer.status in (BAD_LINES if action == "write" else {_OK})
+
+    def _read(self, server: Server) -> Answer:
+        flux = f"from(bucket: {json.dumps(self._where.bucket)}) |> range(start: -1s)"
+        path = f"/api/v2/query?orgID={self._org_id}"
+        return server.ask("POST", path, body={"query": flux})
 
 
 def _found(server: Server, answer: Answer, name: str) -> Sequence[Mapping[str, Any]]:

@@ -8,6 +8,8 @@ from heliobus.credentials import read_secret
 from heliobus.errors import ConfigError, SinkError
 from heliobus.settings import SinkSettings
 
+_EXPECTED = "holds no token; expected one line of letters, digits and signs of ASCII"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -36,6 +38,19 @@ def target(settings: SinkSettings) -> Target:
     return Target(url, options.get("org") or "", options["bucket"], options["timeout"])
 
 
+def written_token(settings: SinkSettings) -> str:
+    """Give the token of the option itself; "" where there is none. Raise ConfigError."""
+    written = settings.options.get("token")
+    token = str(written or "").strip()
+    if written is not None and not _is_sound(token):
+        raise ConfigError(f"sinks.{settings.name}.token: {_EXPECTED}; use token_file")
+    return token
+
+
+def _is_sound(token: str) -> bool:
+    return bool(token) and token.isascii() and token.isprintable()
+
+
 def read_token(path: Path, name: str) -> str:
     """Read a token from its file. Raise SinkError: it may be written at any time."""
     try:
@@ -45,6 +60,6 @@ def read_token(path: Path, name: str) -> str:
             f"sinks.{name}.token_file: {error}; write the token into it,"
             f" or for InfluxDB 2 run: heliobus prepare {name}"
         ) from error
-    if not token.isascii() or not token.isprintable():
-        raise SinkError(f"sinks.{name}.token_file: {path} holds no token; expected one line of it")
+    if not _is_sound(token):
+        raise SinkError(f"sinks.{name}.token_file: {path}: {_EXPECTED}")
     return token
