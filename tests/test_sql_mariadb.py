@@ -161,7 +161,7 @@ def test_a_connection_that_ends_within_a_write_stores_nothing_of_it(
             " WHERE trx_state = 'LOCK WAIT'"
         )
         mariadb.ask(f"KILL {number}")
-        with pytest.raises(SinkError, match=r"127\.0\.0\.1/heliobus_test_\w+: Lost connection"):
+        with pytest.raises(SinkError, match=r"127\.0\.0\.1:\d+/heliobus_test_\w+: Lost connection"):
             writing.result()
     is_as_before(sql, url, tmp_path)
 
