@@ -95,9 +95,7 @@ def test_a_token_that_cannot_be_replaced_stays_where_it_is(
     write = tmp_path / "secrets" / "write"
     old = write.read_text()
     del server.tokens[old.strip()]
-    monkeypatch.setattr(
-        Handler, "make_token", lambda one, _: one.refuse(503, "unavailable", "busy")
-    )
+    monkeypatch.setattr(Handler, "make_token", lambda one, _: one.refuse(503, "", "busy"))
     with pytest.raises(SinkError, match="answered 503 "):
         prepared(server.url, tmp_path)
     assert write.read_text() == old
