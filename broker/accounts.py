@@ -104,6 +104,19 @@ class Accounts:
         ]
         return [*own, User(WATCH, Role.READER), *added]
 
+    def listeners(self) -> list[str]:
+        """Say where the broker was set up to listen; by TLS, with which certificate."""
+        plan = self._plan(Wish(**self._asked["wish"]))
+        lines = [f"127.0.0.1:{plan.port}"]
+        if plan.listener is None:
+            return lines
+        lines.append(str(plan.listener))
+        if plan.listener.tls:
+            names = ", ".join([*ALWAYS, *self._asked.get("hosts", ())])
+            until = valid_until(self.folder / "tls" / "server.crt")
+            lines[-1] += f": certificate for {names}; valid until {until}"
+        return lines
+
     def add(self, name: str, role: Role, topics: Sequence[str]) -> None:
         """Note a user to be made by the next `make`. Raise ConfigError."""
         slug(name, "the user's name")

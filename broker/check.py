@@ -19,7 +19,7 @@ from paho.mqtt.client import topic_matches_sub
 from broker.accounts import Accounts
 from broker.peer import Peer, RefusedError
 from broker.roles import WATCH, Right, Role, User, rights
-from heliobus.credentials import read_secret
+from heliobus.credentials import password as password_of
 from heliobus.errors import ConfigError
 from heliobus.settings import Settings
 from heliobus.topics import Topics
@@ -67,10 +67,20 @@ class Check:
             raise ConfigError(
                 f"{self._accounts.folder} has no users yet; make them with 'heliobus broker init'"
             )
+        if self._is_open():
+            print(
+                f"FAULT: broker {self._broker.url}: this broker asks for no password: it is not the"
+                " one that 'heliobus broker init' set up, or was not restarted since",
+                file=out,
+            )
+            return 1
         with ExitStack() as peers:
             self._log_in(peers)
             self._exchange()
-        print(f"broker {self._broker.url}, users of {self._accounts.folder}\n", file=out)
+        print(f"broker {self._broker.url}, users of {self._accounts.folder}", file=out)
+        for line in self._accounts.listeners():
+            print(f"set up to listen at {line}", file=out)
+        print(file=out)
         for line in _table([_HEAD, *map(_row, self._users)]):
             print(line, file=out)
         print(file=out)
@@ -97,9 +107,10 @@ class Check:
                 "anyone is let in without a password; is 'allow_anonymous false' in mosquitto.conf,"
                 " and mosquitto restarted?"
             )
+        users = replace(self._broker, passwords=self._accounts.folder / "users")
         for number, seen in enumerate(self._users):
             name = seen.user.name
-            password = read_secret(self._accounts.folder / "users" / name)
+            password = password_of(users, name)
             if self._broker.cert_file is None and self._is_let_in(name, f"{password}x"):
                 self.faults.append(f"{name} is let in with a wrong password")
             try:
@@ -112,6 +123,10 @@ class Check:
                 continue
             seen.probes = tuple(self._probes(f"{PROBE}_{self._nonce}_{number}"))
             self._look_at_the_certificate(seen.peer)
+
+    def _is_open(self) -> bool:
+        """Say whether the broker knows no users at all."""
+        return self._is_let_in(None, None) and self._is_let_in(WATCH, self._nonce)
 
     def _is_let_in(self, user: str | None, password: str | None) -> bool:
         try:

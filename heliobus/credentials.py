@@ -62,7 +62,14 @@ def user(broker: BrokerSettings, name: str) -> str:
 def password(broker: BrokerSettings, name: str) -> str | None:
     """Give the password of component `name`, None for none. Raise ConfigError."""
     path = _password_path(broker, name)
-    return broker.password if path is None else read_secret(path)
+    if path is None:
+        return broker.password
+    try:
+        return read_secret(path)
+    except ConfigError as error:
+        if broker.passwords is None or not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise ConfigError(f"{error}; run: heliobus broker init") from error
 
 
 def advice(broker: BrokerSettings, name: str) -> str:

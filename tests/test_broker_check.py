@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from broker.accounts import Wish
 from broker.check import Check
 from broker.roles import Role
 from heliobus.bus import Bus
 from heliobus.errors import ConfigError
 from tests.brokers import Locked, locked, served_house
-from tests.helpers import BrokerProcess, wait_until
+from tests.helpers import BrokerProcess, free_port, require_program, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -44,7 +45,9 @@ def break_acl(one: Locked, old: str, new: str) -> None:
 def test_a_broker_as_it_was_made_passes(served: Locked) -> None:
     status, text, faults = checked(served)
     assert (status, faults) == (0, [])
-    assert text.splitlines()[2:] == [
+    assert text.splitlines()[1:] == [
+        f"set up to listen at 127.0.0.1:{served.broker.port}",
+        "",
         "user     role      log-in  writes  does not write  hears  does not hear",
         "axpert   bridge    ok      3       10              1      11",
         "meters   bridge    ok      3       10              1      11",
@@ -113,13 +116,47 @@ def test_a_broker_that_lets_anyone_in_is_found(mosquitto: BrokerProcess, tmp_pat
     one = locked(tmp_path)
     one.settings = replace(one.settings, broker=replace(one.settings.broker, port=mosquitto.port))
     one.make()
-    status, _, faults = checked(one)
-    assert status == 1
-    assert faults[:2] == [
+    status, text, _ = checked(one)
+    assert (status, text) == (
+        1,
+        f"FAULT: broker {one.broker.url}: this broker asks for no password: it is not the one that"
+        " 'heliobus broker init' set up, or was not restarted since\n",
+    )
+
+
+def test_a_broker_that_knows_its_users_and_lets_strangers_in_too_is_found(tmp_path: Path) -> None:
+    one = locked(tmp_path)
+    one.make()
+    conf = one.folder / "mosquitto.conf"
+    conf.write_text(conf.read_text().replace("allow_anonymous false", "allow_anonymous true"))
+    with one.serving():
+        status, _, faults = checked(one)
+    assert (status, faults[0]) == (
+        1,
         "anyone is let in without a password; is 'allow_anonymous false' in mosquitto.conf,"
         " and mosquitto restarted?",
-        "axpert is let in with a wrong password",
-    ]
+    )
+
+
+def test_the_listener_for_others_is_named_with_its_certificate(tmp_path: Path) -> None:
+    require_program("openssl", package="openssl")
+    one, port = locked(tmp_path), free_port()
+    one.make(Wish(listen=f"127.0.0.1:{port}", tls=True, hosts=["solar.lan"]))
+    with one.serving():
+        _, text, _ = checked(one)
+    assert re.fullmatch(
+        rf"set up to listen at 127\.0\.0\.1:{port} with TLS: certificate for localhost,"
+        r" 127\.0\.0\.1, ::1, solar\.lan; valid until \w{3} +\d+ [\d:]{8} \d{4} GMT",
+        text.splitlines()[2],
+    )
+
+
+def test_a_password_that_is_gone_is_said_with_what_to_do(served: Locked) -> None:
+    (served.folder / "users" / "watch").unlink()
+    with pytest.raises(
+        ConfigError, match=r"users/watch: No such file .*; run: heliobus broker init"
+    ):
+        checked(served)
 
 
 def test_a_user_that_the_broker_does_not_know_yet_is_found(served: Locked) -> None:
