@@ -161,18 +161,22 @@ class Standin:
         return self.buckets[name]
 
     def store(self, bucket: Bucket, text: str) -> tuple[int, str]:
-        """Store the good lines; give status and message."""
-        bad = ""
-        status = 204
+        """Store the lines; give status and message.
+
+        One that cannot be read costs all of them; one with a field of another type only itself.
+        """
+        points = []
         for one in text.split("\n"):
             try:
-                status, bad = self._store(bucket, one) or (status, bad)
+                points.append(read_line(one))
             except BadLine as error:
-                status, bad = 400, f"unable to parse '{one}': {error}"
-        return status, bad
+                return 400, f"unable to parse '{one}': {error}"
+        refusals = [refusal for point in points if (refusal := self._store(bucket, *point))]
+        return refusals[-1] if refusals else (204, "")
 
-    def _store(self, bucket: Bucket, one: str) -> tuple[int, str] | None:
-        measurement, tags, fields, time_ms = read_line(one)
+    def _store(
+        self, bucket: Bucket, measurement: str, tags: dict[str, str], fields: Fields, time_ms: int
+    ) -> tuple[int, str] | None:
         for name, value in fields.items():
             known = bucket.types.setdefault((measurement, name), type(value))
             if known is not type(value):

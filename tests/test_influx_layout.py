@@ -133,13 +133,15 @@ def test_an_inverter_of_an_opendtu_becomes_one_line_for_each_channel() -> None:
 def test_other_devices_are_left_out_and_that_is_said_once(
     info: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.INFO)
+    component = sample(device="axpert", kind="component")
     other = sample(device="bank", kind="battery")
-    assert opendtu(sample(0), sample(1), other, info=info) == []
+    assert opendtu(component, sample(0), sample(1), other, info=info) == []
     assert caplog.messages == [
-        "the layout telegraf_opendtu has a place for inverters of an OpenDTU only; left out so"
-        " far: 1 samples, the last one of inverter (inverter)"
+        "the layout telegraf_opendtu has a place for inverters of an OpenDTU only; others are left"
+        " out, such as inverter (inverter)"
     ]
+    assert caplog.records[0].levelno == logging.INFO
 
 
 def test_samples_wait_for_the_first_info_of_their_inverter() -> None:

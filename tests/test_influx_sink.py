@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 
@@ -72,6 +72,22 @@ def test_the_cursors_are_there_after_a_restart(
     sink.write([sample(0)], {KEY: BEGIN_MS})
     sink.close()
     assert influx(server.url, tmp_path, token=TOKEN).open() == {KEY: BEGIN_MS}
+
+
+def test_a_sample_that_waits_for_its_inverter_does_not_count_yet(
+    server: Standin, tmp_path: Path
+) -> None:
+    sink = influx(server.url, tmp_path, token=TOKEN, layout="telegraf_opendtu")
+    sink.open()
+    sink.write([sample(0, values={"output_w": 1})], {KEY: BEGIN_MS})
+    sink.close()
+    assert sink.open() == {KEY: BEGIN_MS - 1}
+    info = {"kind": "inverter", "maker": "Hoymiles", "serial": "114184609397"}
+    sink.info("farm", "inverter", info)
+    assert sink.write([sample(1, values={"output_w": 2})], {KEY: BEGIN_MS + 1000}).stored == 2
+    assert len(server.points) == 2
+    sink.close()
+    assert sink.open() == {KEY: BEGIN_MS + 1000}
 
 
 def test_another_bucket_begins_anew(server: Standin, sink: Influx, tmp_path: Path) -> None:
@@ -319,17 +335,22 @@ def test_an_answer_that_breaks_off_is_written_again(server: Standin, sink: Influ
     assert len(server.points) == 1
 
 
-def test_a_server_that_lets_nobody_in_is_named_in_one_line(tmp_path: Path) -> None:
+@contextmanager
+def full_queue() -> Iterator[str]:
+    """Give the address of one whose queue of those who wait to be let in is full."""
     with socket.socket() as full, ExitStack() as stack:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        for _ in range(4):  # the queue of those who wait to be let in is full
+        for _ in range(4):
             waiting = stack.enter_context(socket.socket())
             waiting.settimeout(0)
             waiting.connect_ex(full.getsockname())
-        url = f"http://127.0.0.1:{full.getsockname()[1]}"
-        with pytest.raises(SinkError) as raised:
-            influx(url, tmp_path, token=TOKEN).open()
+        yield f"http://127.0.0.1:{full.getsockname()[1]}"
+
+
+def test_a_server_that_lets_nobody_in_is_named_in_one_line(tmp_path: Path) -> None:
+    with full_queue() as url, pytest.raises(SinkError) as raised:
+        influx(url, tmp_path, token=TOKEN).open()
     said = f"{url}: Connection to 127.0.0.1 timed out. (connect timeout=1.2)"
     assert str(raised.value) == said
 
@@ -425,6 +446,40 @@ def test_a_signal_ends_a_call_that_waits(server: Standin, tmp_path: Path) -> Non
     os.kill(child.pid, signal.SIGTERM)
     said, _ = child.communicate(timeout=5)
     assert said == f"open\n{server.url}: interrupted\n"
+
+
+_REACHING = """
+import signal, socket, sys
+from pathlib import Path
+from heliobus.errors import SinkError
+from tests.influx_sink import influx
+sink = influx(sys.argv[1], Path(sys.argv[2]))
+signal.signal(signal.SIGTERM, lambda *_: sink.interrupt())
+one = socket.getaddrinfo
+def ten_addresses(*args):
+    print("reaching", flush=True)
+    return one(*args) * 10
+socket.getaddrinfo = ten_addresses
+try:
+    sink.open()
+except SinkError as error:
+    print(error)
+"""
+
+
+def test_a_signal_ends_the_search_for_a_server_of_many_addresses(tmp_path: Path) -> None:
+    with full_queue() as url:
+        child = subprocess.Popen(
+            [sys.executable, "-c", _REACHING, url, tmp_path],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        assert child.stdout.readline() == "reaching\n"
+        os.kill(child.pid, signal.SIGTERM)
+        said, _ = child.communicate(timeout=5)
+    assert said == f"{url}: interrupted\n"
 
 
 # ---------------------------------------------------------------------- the configuration

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from heliobus.contract import Contract
 from heliobus.errors import FrameError
-from heliobus.faults import Faults
 from heliobus.sample import Sample
 from sinks.influx.layout import Entry, Fields, HeliobusLayout
 from sinks.influx.lines import line
@@ -62,6 +61,7 @@ AGE: Final = "data_age_s"
 
 # Samples of inverters that have not said yet who they are: `info` comes with the first of them.
 _MOST_WAITING = 1000
+_OF_COMPONENTS = frozenset({"component", "event"})  # every installation has them
 
 
 class OpenDtuLayout:
@@ -73,8 +73,7 @@ class OpenDtuLayout:
         self.waiting = HeliobusLayout.waiting
         self._serials: dict[tuple[str, str], str] = {}  # "": known, and not of an OpenDTU
         self._held: list[Sample] = []
-        self._faults = Faults(_log)
-        self._left_out = 0
+        self._is_said = False
 
     def info(self, site: str, device: str, info: Mapping[str, Any]) -> None:
         """Learn an inverter's serial number."""
@@ -113,12 +112,14 @@ class OpenDtuLayout:
         return Entry(sample, lines)
 
     def _leave_out(self, sample: Sample) -> None:
-        self._left_out += 1
-        self._faults.report(
-            "left out",
-            "the layout telegraf_opendtu has a place for inverters of an OpenDTU only; left out so"
-            f" far: {self._left_out} samples, the last one of {sample.device} ({sample.kind})",
-            alike=True,
+        if self._is_said or sample.kind in _OF_COMPONENTS:
+            return
+        self._is_said = True
+        _log.info(
+            "the layout telegraf_opendtu has a place for inverters of an OpenDTU only; others are"
+            " left out, such as %s (%s)",
+            sample.device,
+            sample.kind,
         )
 
 

@@ -7,6 +7,7 @@ repeated, halved or given up is decided here and in the sink.
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -72,7 +73,7 @@ class Server:
         self._token = token
         self._client: InfluxDBClient | None = None
         self._connection: urllib3.connection.HTTPConnection | None = None
-        self._busy = self._interrupted = False
+        self._busy = self._interrupted = self._is_reaching = False
         self.version = ""  # as the server says it, for messages
 
     def __str__(self) -> str:
@@ -149,7 +150,7 @@ class Server:
                 raise SinkError(f"{self}: interrupted") from error
             raise SinkError(f"{self}: {_short(error)}") from error
         finally:
-            self._busy = self._interrupted = False
+            self._busy = self._interrupted = self._is_reaching = False
         if isinstance(answer, tuple):
             _, status, headers = answer
             return Answer(status, _lower(headers), "")
@@ -167,21 +168,29 @@ class Server:
     # ------------------------------------------------------------------ ending
 
     def connecting(self, connection: "urllib3.connection.HTTPConnection") -> None:
-        """Note the connection that the next answer comes from."""
+        """Note the connection that the next answer comes from, and that it is being made."""
         self._connection = connection
+        self._is_reaching = True
 
     def connected(self) -> None:
         """Go no further where `interrupt` came before there was a socket to close."""
+        self._is_reaching = False
         if self._interrupted:
             raise ConnectionAbortedError("interrupted")
 
     def interrupt(self) -> None:
-        """End the request that waits, if one does."""
+        """End the request that waits, if one does.
+
+        Where this is a signal handler and a connection is just being made, raise SinkError into
+        that: a name may have many addresses, which urllib3 would go on to try.
+        """
         self._interrupted = self._busy
         sock = self._connection.sock if self._connection is not None else None
         if self._busy and sock is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+        if self._is_reaching and threading.current_thread() is threading.main_thread():
+            raise SinkError(f"{self}: interrupted")
 
     def close(self) -> None:
         """Close the connection; the next question makes a new one."""
