@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,7 +32,6 @@ except ModuleNotFoundError as error:
         " in the clone of heliobus"
     ) from error
 
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 __all__ = [
@@ -53,8 +53,26 @@ _LONG_READ_S = 120
 _STATEMENT_BYTES = 1_024_000
 _PACKET_SPARE_BYTES = 1024
 
-TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 JSON = sa.JSON(none_as_null=True)
+
+
+def _of(dialect: str) -> Any:
+    """Import what SQLAlchemy has for one database: all of them would cost 4 MB."""
+    return import_module(f"sqlalchemy.dialects.{dialect}")
+
+
+class LongText(TypeDecorator[str]):
+    """Text of any length: MariaDB's TEXT ends at 64 kB."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
+        """Choose the type of column."""
+        return dialect.type_descriptor(DIALECTS[dialect.name].text())
+
+
+TEXT = LongText()
 
 
 class TimeMs(TypeDecorator[int]):
@@ -70,7 +88,7 @@ class TimeMs(TypeDecorator[int]):
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
         """Choose the type of column."""
-        return dialect.type_descriptor(DIALECTS[dialect.name].time)
+        return dialect.type_descriptor(DIALECTS[dialect.name].time())
 
     def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> Any:
         """Turn milliseconds into what the driver takes."""
@@ -106,9 +124,10 @@ class Dialect:
 
     driver: str
     port: int | None  # the usual one
-    time: TypeEngine[Any]
+    time: Callable[[], TypeEngine[Any]]
     upsert: Upsert
     epoch_s: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[int]]
+    text: Callable[[], TypeEngine[Any]] = sa.Text
     zoned: bool = False
     connect: Mapping[str, Any] = field(default_factory=dict)
     session: str = ""
@@ -120,9 +139,9 @@ def _replaced(table: sa.Table, key: Sequence[str], given: Sequence[str], new: An
     return {name: new[name] if name in given else sa.null() for name in others}
 
 
-def _on_conflict(insert: Any) -> Upsert:
+def _on_conflict(dialect: str) -> Upsert:
     def upsert(table: sa.Table, key: Sequence[str], given: Sequence[str]) -> sa.Insert:
-        statement = insert(table)
+        statement = _of(dialect).insert(table)
         replaced = _replaced(table, key, given, statement.excluded)
         result: sa.Insert = statement.on_conflict_do_update(index_elements=key, set_=replaced)
         return result
@@ -131,14 +150,18 @@ def _on_conflict(insert: Any) -> Upsert:
 
 
 def _on_duplicate_key(table: sa.Table, key: Sequence[str], given: Sequence[str]) -> sa.Insert:
-    statement = mysql.insert(table)
-    return statement.on_duplicate_key_update(_replaced(table, key, given, statement.inserted))
+    statement = _of("mysql").insert(table)
+    result: sa.Insert = statement.on_duplicate_key_update(
+        _replaced(table, key, given, statement.inserted)
+    )
+    return result
 
 
 _MYSQL = Dialect(
     driver="pymysql",
     port=3306,
-    time=mysql.DATETIME(fsp=3),
+    time=lambda: _of("mysql").DATETIME(fsp=3),
+    text=lambda: _of("mysql").LONGTEXT(),
     upsert=_on_duplicate_key,
     # UNIX_TIMESTAMP would read the column in the time zone of the session.
     epoch_s=lambda time: sa.func.timestampdiff(sa.text("SECOND"), "1970-01-01", time),
@@ -159,15 +182,15 @@ DIALECTS: Mapping[str, Dialect] = {
     "sqlite": Dialect(
         driver="pysqlite",
         port=None,
-        time=TEXT,
-        upsert=_on_conflict(sqlite.insert),
+        time=sa.Text,
+        upsert=_on_conflict("sqlite"),
         epoch_s=lambda time: sa.cast(sa.func.strftime("%s", time), sa.Integer),
     ),
     "postgresql": Dialect(
         driver="psycopg",
         port=5432,
-        time=postgresql.TIMESTAMP(timezone=True, precision=3),
-        upsert=_on_conflict(postgresql.insert),
+        time=lambda: _of("postgresql").TIMESTAMP(timezone=True, precision=3),
+        upsert=_on_conflict("postgresql"),
         epoch_s=lambda time: sa.cast(sa.func.floor(sa.extract("epoch", time)), sa.BigInteger),
         zoned=True,
         connect={
