@@ -1,16 +1,7 @@
 """The influx sink and a strict stand-in for InfluxDB 2: what is refused costs nothing else."""
 
-import errno
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
 
@@ -19,7 +10,7 @@ import pytest
 from heliobus.errors import ConfigError, SinkError
 from sinks.influx import Influx
 from sinks.influx.server import retry_after_s
-from tests.helpers import ROOT, free_port, wait_until
+from tests.helpers import free_port
 from tests.influx_sink import BEGIN_MS, KEY, influx, sample
 from tests.influx_standin import Handler, Standin, broken, failing, silent, slow
 
@@ -96,121 +87,6 @@ def test_another_bucket_begins_anew(server: Standin, sink: Influx, tmp_path: Pat
     assert influx(server.url, tmp_path, token=TOKEN, bucket="other").open() == {}
     assert influx(server.url, tmp_path, token=TOKEN, layout="telegraf_opendtu").open() == {}
     assert influx(server.url, tmp_path, token=TOKEN, org="other").open() == {}
-
-
-# ---------------------------------------------------------------------- bad lines
-
-
-def test_one_bad_line_costs_no_good_one(server: Standin, sink: Influx) -> None:
-    sink.write([sample(-1, values={"new_field": 1})], {})
-    samples = [sample(second) for second in range(100)]
-    samples[17] = sample(17, values={"new_field": "a text now"})
-    samples[63] = sample(63, values={"new_field": "another"})
-    written = sink.write(samples, {KEY: BEGIN_MS + 99_000})
-    assert written.stored == 98
-    assert [one for one, _ in written.rejected] == [samples[17], samples[63]]
-    why = 'field type conflict: input field "new_field" on measurement "inverter" is type str'
-    assert all(why in reason for _, reason in written.rejected)
-    assert [p[1] for p in server.points].count("inverter") == 99
-    sink.close()
-    assert sink.open() == {KEY: BEGIN_MS + 99_000}
-
-
-def test_a_batch_that_is_all_bad_is_refused_sample_by_sample(server: Standin, sink: Influx) -> None:
-    sink.write([sample(0, values={"new_field": 1})], {})
-    sink.close()
-    sink.open()
-    bad = [sample(second, values={"new_field": "text"}) for second in range(1, 4)]
-    assert [one for one, _ in sink.write(bad, {}).rejected] == bad
-    # That the server takes lines at all was seen by one that is good for certain.
-    assert [point[1] for point in server.points] == ["inverter", "heliobus"]
-
-
-class Seconds:
-    """A clock that is a second further each time it is read: once before each request."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def monotonic(self) -> float:
-        self.now_s += 1
-        return self.now_s
-
-
-def test_a_write_that_takes_too_long_goes_on_where_it_was(
-    server: Standin, sink: Influx, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sink.write([sample(-1, values={"new_field": 1})], {})
-    samples = [
-        sample(second, values={"new_field": "text"} if second % 2 else {"new_field": 2})
-        for second in range(60)
-    ]
-    monkeypatch.setattr("sinks.influx.time", Seconds())
-    attempts = 0
-    written = None
-    while written is None:
-        attempts += 1
-        before = len(server.statuses)
-        with suppress(SinkError):
-            written = sink.write(samples, {KEY: BEGIN_MS})
-        assert len(server.statuses) - before <= 20
-        assert attempts < 20
-    assert attempts > 3
-    assert (written.stored, [one for one, _ in written.rejected]) == (30, samples[1::2])
-    assert all("field type conflict" in reason for _, reason in written.rejected)
-
-
-def test_a_server_that_refuses_every_line_costs_no_sample(server: Standin, tmp_path: Path) -> None:
-    one = influx(server.url, tmp_path, token=TOKEN, org="")
-    one.open()
-    with pytest.raises(SinkError, match=r"refuses every line: please provide either orgID or org"):
-        one.write([sample(0), sample(1)], {KEY: BEGIN_MS})
-    with pytest.raises(SinkError, match="refuses every line"):
-        one.open()
-
-
-def test_a_server_that_begins_to_refuse_every_line_costs_no_sample(
-    server: Standin, sink: Influx
-) -> None:
-    def speaks_tls(handler: Handler) -> bool:
-        handler.answer(400, "Client sent an HTTP request to an HTTPS server.")
-        return True
-
-    assert sink.write([sample(0)], {KEY: BEGIN_MS}).stored == 1
-    server.mishap = speaks_tls
-    with pytest.raises(SinkError, match=r"refuses every line: Client sent an HTTP request to an"):
-        sink.write([sample(1)], {KEY: BEGIN_MS + 1000})
-    server.mishap = None
-    assert sink.open() == {KEY: BEGIN_MS}
-
-
-def test_what_was_refused_is_told_although_the_cursors_cannot_be_saved(
-    sink: Influx, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sinks.influx.cursors.SAVE_EVERY_S", 0.0)
-    sink.write([sample(0, values={"new_field": 1})], {KEY: BEGIN_MS})
-    bad = sample(1, values={"new_field": "text"})
-    with monkeypatch.context() as full:
-        full.setattr("sinks.influx.cursors.replace_file", _full)
-        with pytest.raises(SinkError, match=r"grafana.cursors: No space left on device"):
-            sink.write([bad], {KEY: BEGIN_MS + 1000})
-        sink.close()
-        assert sink.open() == {KEY: BEGIN_MS}
-    assert [one for one, _ in sink.write([bad], {KEY: BEGIN_MS + 1000}).rejected] == [bad]
-
-
-def _full(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_batch_that_is_too_large_is_halved(server: Standin, sink: Influx) -> None:
-    server.largest_bytes = 2000
-    written = sink.write([sample(second) for second in range(50)], {KEY: BEGIN_MS})
-    assert (written.stored, len(server.points)) == (50, 50)
-    assert 413 in server.statuses
-    server.largest_bytes = 10
-    (rejected,) = sink.write([sample(99)], {}).rejected
-    assert rejected == (sample(99), "larger than the server takes at once")
 
 
 # ---------------------------------------------------------------------- wrong at first, then right
@@ -335,26 +211,6 @@ def test_an_answer_that_breaks_off_is_written_again(server: Standin, sink: Influ
     assert len(server.points) == 1
 
 
-@contextmanager
-def full_queue() -> Iterator[str]:
-    """Give the address of one whose queue of those who wait to be let in is full."""
-    with socket.socket() as full, ExitStack() as stack:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.settimeout(0)
-            waiting.connect_ex(full.getsockname())
-        yield f"http://127.0.0.1:{full.getsockname()[1]}"
-
-
-def test_a_server_that_lets_nobody_in_is_named_in_one_line(tmp_path: Path) -> None:
-    with full_queue() as url, pytest.raises(SinkError) as raised:
-        influx(url, tmp_path, token=TOKEN).open()
-    said = f"{url}: Connection to 127.0.0.1 timed out. (connect timeout=1.2)"
-    assert str(raised.value) == said
-
-
 def test_a_server_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     port = free_port()
     sink = influx(f"http://127.0.0.1:{port}", tmp_path, token=TOKEN)
@@ -400,86 +256,6 @@ def test_a_server_that_answers_something_else_is_none_of_ours(
     server.mishap = moved
     with pytest.raises(SinkError, match=r"it lies at https://influx.example/api/v2/write"):
         sink.write([sample(0)], {})
-
-
-# ---------------------------------------------------------------------- being stopped
-
-
-def test_a_call_that_waits_can_be_interrupted(server: Standin, sink: Influx) -> None:
-    server.mishap = silent
-    threading.Timer(0.3, sink.interrupt).start()
-    begin_s = time.monotonic()
-    with pytest.raises(SinkError, match="interrupted"):
-        sink.write([sample(0)], {KEY: BEGIN_MS})
-    assert time.monotonic() - begin_s < 3
-    server.mishap = None
-    sink.interrupt()
-    assert sink.open() == {}
-    assert sink.write([sample(0)], {KEY: BEGIN_MS}).stored == 1
-
-
-_WAITING = """
-import signal, sys
-from pathlib import Path
-from heliobus.errors import SinkError
-from tests.influx_sink import influx, sample
-sink = influx(sys.argv[1], Path(sys.argv[2]), token="sesame", timeout=60.0)
-signal.signal(signal.SIGTERM, lambda *_: sink.interrupt())
-sink.open()
-print("open", flush=True)
-try:
-    sink.write([sample(0)], {})
-except SinkError as error:
-    print(error)
-"""
-
-
-def test_a_signal_ends_a_call_that_waits(server: Standin, tmp_path: Path) -> None:
-    server.mishap = silent
-    child = subprocess.Popen(
-        [sys.executable, "-c", _WAITING, server.url, tmp_path],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    wait_until(lambda: "POST /api/v2/write" in server.asked, "the write")
-    os.kill(child.pid, signal.SIGTERM)
-    said, _ = child.communicate(timeout=5)
-    assert said == f"open\n{server.url}: interrupted\n"
-
-
-_REACHING = """
-import signal, socket, sys
-from pathlib import Path
-from heliobus.errors import SinkError
-from tests.influx_sink import influx
-sink = influx(sys.argv[1], Path(sys.argv[2]))
-signal.signal(signal.SIGTERM, lambda *_: sink.interrupt())
-one = socket.getaddrinfo
-def ten_addresses(*args):
-    print("reaching", flush=True)
-    return one(*args) * 10
-socket.getaddrinfo = ten_addresses
-try:
-    sink.open()
-except SinkError as error:
-    print(error)
-"""
-
-
-def test_a_signal_ends_the_search_for_a_server_of_many_addresses(tmp_path: Path) -> None:
-    with full_queue() as url:
-        child = subprocess.Popen(
-            [sys.executable, "-c", _REACHING, url, tmp_path],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert child.stdout is not None
-        assert child.stdout.readline() == "reaching\n"
-        os.kill(child.pid, signal.SIGTERM)
-        said, _ = child.communicate(timeout=5)
-    assert said == f"{url}: interrupted\n"
 
 
 # ---------------------------------------------------------------------- the configuration
