@@ -190,9 +190,8 @@ class Intake:
         self._kept = set(cursors)
         for key, cursor_ms in cursors.items():
             known = self._tracks.get(key, Track(cursor_ms))
-            if known.cursor_ms != cursor_ms:
-                known = replace(known, cursor_ms=cursor_ms, islands=())
-            self._tracks[key] = known
+            # What lay beyond a hole may have been forgotten together with what failed.
+            self._tracks[key] = replace(known, cursor_ms=cursor_ms, islands=())
 
     def pending(self) -> list[Sample]:
         """Give all samples that are to be written next."""

@@ -92,6 +92,7 @@ def test_a_write_that_fails_before_the_past_is_there_cancels_none_of_it(
 @pytest.mark.parametrize(
     ("backfill_ms", "after_ms"),
     [(None, MINUS_INFINITY), (DAY_MS, NOW_MS - DAY_MS), (0, NOW_MS - LIVE_MS - 1)],
+    ids=["all", "a day", "nothing"],
 )
 def test_what_victoriametrics_forgot_before_it_settled_is_asked_for(
     tmp_path: Path, backfill_ms: int | None, after_ms: int
@@ -116,3 +117,28 @@ def test_what_victoriametrics_forgot_before_it_settled_is_asked_for(
         sink.close()
         intake.load(sink.open())
         assert asked_after(intake) == after_ms
+
+
+@pytest.mark.database
+def test_what_it_forgot_beyond_a_hole_is_asked_for_too(tmp_path: Path) -> None:
+    with VictoriaMetrics(tmp_path / "vm") as server:
+        intake = intake_of(None)
+        sink = influx(server.url, tmp_path)
+        intake.load(sink.open())
+        take_live(intake, NOW_MS)
+        sink.write(intake.pending(), intake.cursors())
+        intake.commit()
+        life = server.metric("vm_app_start_timestamp")
+
+        def restarted() -> bool:
+            server.kill()
+            server.start()
+            return server.metric("vm_app_start_timestamp") != life
+
+        wait_until(restarted, "another life")
+        intake.drop()
+        sink.close()
+        intake.load(sink.open())
+        now_s = time.monotonic() + FAR_S
+        (request,) = intake.due(now_s) or intake.due(now_s + FAR_S)
+        assert request.until_ms is None
