@@ -239,7 +239,6 @@ def running(kind: Callable[[Path], Server], *options: str) -> Iterator[Server]:
 
 def _postgresql() -> Path:
     """Find PostgreSQL's programs; Debian keeps them outside of every PATH."""
-    require_program("pg_createcluster", package="postgresql")
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return found[-1].parent if found else lacking("initdb is not installed: apt install postgresql")
 
