@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from broker.start import HOST, start_broker
+from broker.start import start_broker
 from heliobus import components
 from heliobus.bus import Bus, Message
 from heliobus.sample import dumps
 from heliobus.settings import BrokerSettings, BrokerStart
 from heliobus.simulation import serve_pty
+from tests.helpers import free_port
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ class Stage:
         self.folder.mkdir(parents=True)
         self.processes: list[Process] = []
         self.inverters = [Inverter() for _ in range(self.bridges)]
-        self.broker = BrokerSettings(port=_free_port())
+        self.broker = BrokerSettings(port=free_port())
         self._stack = ExitStack()
         self.running_broker = start_broker(
             BrokerStart.MOSQUITTO, self.broker.port, self.folder / "broker"
@@ -207,10 +207,3 @@ class Stage:
         if not bus.wait_connected(10):
             raise TimeoutError("the broker does not answer")
         return bus
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -142,9 +142,7 @@ class Accounts:
 
     def make(self, wish: Wish | None = None) -> Report:
         """Make or renew everything, keeping what is good. Raise ConfigError."""
-        given = {
-            key: value for key in Wish.__slots__ if (value := getattr(wish, key, None)) is not None
-        }
+        given = _given(wish or Wish())
         former = self._asked["wish"]
         if "listen" in given or "tls" in given:  # --plain was said of another address
             former = {key: value for key, value in former.items() if key != "plain"}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from heliobus.whole_file import free_name
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blocks (
     id INTEGER PRIMARY KEY, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
@@ -111,9 +113,7 @@ class Blocks:
         _find_first(db, [device for (device,) in unknown])
 
     def _set_aside(self, error: Exception) -> str:
-        number = 1
-        while (aside := self._path.with_suffix(f".damaged-{number}")).exists():
-            number += 1
+        aside = free_name(self._path)
         self._path.rename(aside)
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
-"""A small file, replaced as a whole: it is the old one or the new one, whatever happens."""
+"""Files as a whole: replaced by a new one, or set aside under another name."""
 
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +10,8 @@ def replace_file(path: Path, data: bytes, *, owner: tuple[int, int] | None = Non
 
     `owner`: user and group, None for who we are.
     """
+    import tempfile  # most processes never write such a file
+
     # The name is a new one each time: two processes may write the same file.
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -30,3 +31,11 @@ def replace_file(path: Path, data: bytes, *, owner: tuple[int, int] | None = Non
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def free_name(path: Path) -> Path:
+    """Give the name under which a damaged file is to be kept: one that nobody has yet."""
+    number = 1
+    while (other := path.with_suffix(f".damaged-{number}")).exists():
+        number += 1
+    return other

@@ -24,6 +24,14 @@ def test_the_bus_loads_nothing_for_tls_proxies_and_websockets() -> None:
     ) == "[]"  # fmt: skip
 
 
+def test_a_bridge_loads_nothing_for_files_that_it_never_writes() -> None:
+    assert _says(
+        "import heliobus.process, heliobus.config, sys;"
+        "from heliobus import components; components.bridge('voltronic');"
+        "print([m for m in ('tempfile', 'shutil', 'random', 'lzma') if m in sys.modules])"
+    ) == "[]"  # fmt: skip
+
+
 def test_a_postponed_module_is_the_real_one_once_it_is_used() -> None:
     assert _says(
         "from heliobus.lazy import postpone;"

@@ -20,7 +20,7 @@ from typing import Any
 from heliobus.cursor import MINUS_INFINITY, Key
 from heliobus.errors import FrameError, SinkError
 from heliobus.sample import LAST_MS, Sample, dumps, loads
-from heliobus.whole_file import replace_file
+from heliobus.whole_file import free_name, replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -64,9 +64,7 @@ class CursorFile:
             raise SinkError(f"{self._path}: {error.strerror}") from error
 
     def _set_aside(self, error: Exception) -> None:
-        number = 1
-        while (aside := self._path.with_suffix(f".damaged-{number}")).exists():
-            number += 1
+        aside = free_name(self._path)
         with suppress(OSError):
             self._path.rename(aside)
         _log.error(
