@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec
 
-from heliobus import credentials
 from heliobus.errors import ConfigError
 from heliobus.faults import Faults
 from heliobus.lazy import postpone
@@ -264,6 +263,8 @@ class Bus:
 
     def _log_in(self, client: mqtt.Client) -> None:
         """Take password and certificates as they are now. Raise ConfigError."""
+        from heliobus import credentials  # at the top it would make the chain of imports too long
+
         self._advice = credentials.advice(self._broker, self._name)
         password = credentials.password(self._broker, self._name)
         if password is not None:
