@@ -9,8 +9,7 @@ from scripts.dashboards.language import (
     EVENT_LIMIT,
     LATE_MIN,
     TableOfFields,
-    either,
-    variable,
+    matched,
 )
 from scripts.dashboards.model import Page, Query, Shape
 
@@ -96,10 +95,6 @@ class Flux(TableOfFields):
     uid = "heliobus-flux"
     time = "Time"
 
-    def asks(self, query: Query) -> Sequence[Query]:
-        """Ask both."""
-        return either(query)
-
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:  # noqa: ARG002
         """Give the target: nothing but the text."""
         return {"query": self.text(query, table=table)}
@@ -179,6 +174,4 @@ def _base(query: Query) -> list[str]:
 
 
 def _variable(name: str, label: str, text: str, **more: Any) -> dict[str, Any]:
-    if more.get("multi", True):
-        more["allValue"] = ".*"
-    return variable(name, label, text, text, datasource=Flux.datasource, **more)
+    return matched(Flux.datasource, name, label, text, text, **more)

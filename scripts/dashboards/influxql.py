@@ -6,7 +6,7 @@ expression. So `$__interval` and `$__timezone` come after the last slash of ever
 
 # ruff: noqa: S608 - it writes queries for people to run, from names of the contract
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from scripts.dashboards.language import (
@@ -15,8 +15,7 @@ from scripts.dashboards.language import (
     EVENT_LIMIT,
     LATE_MIN,
     TableOfFields,
-    either,
-    variable,
+    matched,
 )
 from scripts.dashboards.model import Page, Query, Shape
 
@@ -65,10 +64,6 @@ class InfluxQL(TableOfFields):
     datasource = "influxdb"
     uid = "heliobus-influxql"
     time = "Time"
-
-    def asks(self, query: Query) -> Sequence[Query]:
-        """Ask both."""
-        return either(query)
 
     def target(self, query: Query, legend: str, *, table: bool) -> dict[str, Any]:
         """Give the target: raw text, as a time series or a table."""
@@ -123,6 +118,4 @@ def _where(query: Query) -> str:
 
 
 def _variable(name: str, label: str, text: str, **more: Any) -> dict[str, Any]:
-    if more.get("multi", True):
-        more["allValue"] = ".*"
-    return variable(name, label, text, text, datasource=InfluxQL.datasource, **more)
+    return matched(InfluxQL.datasource, name, label, text, text, **more)

@@ -20,6 +20,10 @@ class TableOfFields:
     value = "value"
     numbers_only = False
 
+    def asks(self, query: Query) -> Sequence[Query]:
+        """Give a query and what is asked where it finds nothing."""
+        return [query, query.otherwise] if query.otherwise else [query]
+
     def column(self, name: str, ref: str) -> str:  # noqa: ARG002 - a Language
         """Give the name of the field."""
         return name
@@ -98,6 +102,10 @@ def variable(
     }
 
 
-def either(query: Query) -> Sequence[Query]:
-    """Give a query and what is asked where it finds nothing."""
-    return [query, query.otherwise] if query.otherwise else [query]
+def matched(
+    datasource: str, name: str, label: str, query: Any, text: str, **more: Any
+) -> dict[str, Any]:
+    """Give a variable for a language that compares it as a regular expression."""
+    if more.get("multi", True):
+        more["allValue"] = ".*"
+    return variable(name, label, query, text, datasource=datasource, **more)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from heliobus.contract import Contract
-from scripts.dashboards.language import DEVICE, LATE_MIN, variable
+from scripts.dashboards.language import DEVICE, LATE_MIN, matched
 from scripts.dashboards.model import TOTALS, Page, Query, Shape
 
 _DAY_MIN = 24 * 60
@@ -143,7 +143,5 @@ class PromQL:
 
 
 def _variable(name: str, label: str, text: str, **more: Any) -> dict[str, Any]:
-    if more.get("multi", True):
-        more["allValue"] = ".*"
     query = {"query": text, "refId": "StandardVariableQuery"}
-    return variable(name, label, query, text, datasource=PromQL.datasource, **more)
+    return matched(PromQL.datasource, name, label, query, text, **more)
