@@ -8,7 +8,7 @@ by spaces, with a user that may create databases, such as mysql+pymysql://root@1
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,6 @@ SERVERS = (
 # in files of their own.
 _MARKS = (pytest.mark.database, pytest.mark.slow)
 DATABASES = ("sqlite", *(pytest.param(name, marks=_MARKS) for name in SERVERS))
-BEGIN_MS = 1_795_255_200_000  # 2026-11-21T10:00:00Z
-KEY = ("farm", "axpert", "inverter")
 
 
 def fresh(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
@@ -72,17 +70,18 @@ def sink(url: str, folder: Path, **options: Any) -> Sql:
     return Sql(settings(url, **options), folder=folder, data=folder)
 
 
+@contextmanager
+def opened(url: str, folder: Path) -> Iterator[Sql]:
+    """Give an open sink, and close it in the end."""
+    one = sink(url, folder)
+    one.open()
+    yield one
+    one.close()
+
+
 def settings(url: str, **options: Any) -> SinkSettings:
     """Give the settings of a sink."""
     return SinkSettings(name="archive", type="sql", options={"url": url, **options})
-
-
-def sample(second: float = 0, **changes: Any) -> Sample:
-    """Give a sample of the inverter, `second` seconds after BEGIN_MS."""
-    values = {"battery_v": 52.1, "mode": "battery", "alarms": []}
-    envelope = {"site": "farm", "bridge": "axpert", "device": "inverter", "kind": "inverter"}
-    time_ms = BEGIN_MS + round(second * 1000)
-    return Sample(**{**envelope, "time_ms": time_ms, "prev_ms": None, "values": values, **changes})
 
 
 def stored(url: str, folder: Path, name: str = "inverter") -> list[Sample]:

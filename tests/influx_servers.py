@@ -132,6 +132,17 @@ class VictoriaMetrics(Server):
         """Give the command line."""
         return [self._program, *(f"-{name}={value}" for name, value in self._flags.items())]
 
+    def lives_anew(self) -> None:
+        """Kill it and start it, until it tells another moment of its start: in whole seconds."""
+        life = self.metric("vm_app_start_timestamp")
+
+        def restarted() -> bool:
+            self.kill()
+            self.start()
+            return self.metric("vm_app_start_timestamp") != life
+
+        wait_until(restarted, "another life")
+
     def export(self) -> dict[str, dict[int, float]]:
         """Give all that is stored: the series by name{device} and the values by time in ms."""
         # Asked anew each time: that a question has no answer is remembered for ten seconds.

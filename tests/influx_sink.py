@@ -1,14 +1,15 @@
 """The influx sink for tests: with its options filled in, as heliobus.yaml would have them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from heliobus.sample import Sample
 from heliobus.settings import SinkSettings
 from sinks.influx import Influx
+from tests.influx_standin import Standin
 
-BEGIN_MS = 1_795_255_200_000  # 2026-11-21T10:00:00Z
-KEY = ("farm", "axpert", "inverter")
+TOKEN = "sesame"
 
 
 def settings(url: str, **options: Any) -> SinkSettings:
@@ -29,9 +30,19 @@ def influx(url: str, folder: Path, **options: Any) -> Influx:
     return Influx(settings(url, **options), folder=folder, data=folder)
 
 
-def sample(second: float = 0, **changes: Any) -> Sample:
-    """Give a sample of an inverter, `second` seconds after BEGIN_MS."""
-    values = {"battery_v": 52.1, "mode": "battery", "alarms": []}
-    envelope = {"site": "farm", "bridge": "axpert", "device": "inverter", "kind": "inverter"}
-    time_ms = BEGIN_MS + round(second * 1000)
-    return Sample(**{**envelope, "time_ms": time_ms, "prev_ms": None, "values": values, **changes})
+@contextmanager
+def serving() -> Iterator[Standin]:
+    """Run a stand-in with the bucket `solar`, which TOKEN may write to."""
+    with Standin() as standin:
+        standin.add_bucket("solar")
+        standin.tokens[TOKEN] = {("write", "solar")}
+        yield standin
+
+
+@contextmanager
+def opened(server: Standin, folder: Path) -> Iterator[Influx]:
+    """Give an open sink of that server, and close it in the end."""
+    one = influx(server.url, folder, token=TOKEN)
+    one.open()
+    yield one
+    one.close()

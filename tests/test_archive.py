@@ -15,7 +15,8 @@ from heliobus.history import MOST_LINES, Bucket, Column, Point, Span, step_s
 from heliobus.sample import Sample, Values
 from heliobus.settings import Settings
 from sinks.sql import Sql
-from tests.databases import BEGIN_MS, DATABASES, fresh, sample, settings, sink
+from tests.databases import DATABASES, fresh, opened, settings, sink
+from tests.samples import BEGIN_MS, sample
 
 
 @pytest.fixture(params=DATABASES)
@@ -25,10 +26,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def sql(url: str, tmp_path: Path) -> Iterator[Sql]:
-    opened = sink(url, tmp_path)
-    opened.open()
-    yield opened
-    opened.close()
+    with opened(url, tmp_path) as one:
+        yield one
 
 
 @pytest.fixture

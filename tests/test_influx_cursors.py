@@ -13,7 +13,7 @@ import pytest
 from heliobus.cursor import MINUS_INFINITY, Key
 from heliobus.errors import SinkError
 from sinks.influx.cursors import CursorFile, Cursors
-from tests.influx_sink import BEGIN_MS, KEY, sample
+from tests.samples import BEGIN_MS, KEY, sample
 
 OTHER = ("farm", "bms", "bank")
 TARGET = "http://127.0.0.1:8086 solar heliobus"

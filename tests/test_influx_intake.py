@@ -13,10 +13,10 @@ from heliobus.errors import SinkError
 from heliobus.intake import Intake
 from heliobus.sample import time_text
 from heliobus.topics import Topics
-from tests.helpers import wait_until
 from tests.influx_servers import VictoriaMetrics
-from tests.influx_sink import influx, sample
+from tests.influx_sink import influx
 from tests.influx_standin import Standin, failing
+from tests.samples import sample
 
 LIVE_MS = 5000
 DAY_MS = 86_400_000
@@ -105,14 +105,7 @@ def test_what_victoriametrics_forgot_before_it_settled_is_asked_for(
             take_live(intake, time_ms)
             sink.write(intake.pending(), intake.cursors())
             intake.commit()
-        life = server.metric("vm_app_start_timestamp")
-
-        def restarted() -> bool:
-            server.kill()
-            server.start()
-            return server.metric("vm_app_start_timestamp") != life  # in whole seconds
-
-        wait_until(restarted, "another life")
+        server.lives_anew()
         intake.drop()
         sink.close()
         intake.load(sink.open())
@@ -128,14 +121,7 @@ def test_what_it_forgot_beyond_a_hole_is_asked_for_too(tmp_path: Path) -> None:
         take_live(intake, NOW_MS)
         sink.write(intake.pending(), intake.cursors())
         intake.commit()
-        life = server.metric("vm_app_start_timestamp")
-
-        def restarted() -> bool:
-            server.kill()
-            server.start()
-            return server.metric("vm_app_start_timestamp") != life
-
-        wait_until(restarted, "another life")
+        server.lives_anew()
         intake.drop()
         sink.close()
         intake.load(sink.open())

@@ -8,7 +8,7 @@ from heliobus import contract
 from heliobus.sample import Sample
 from sinks.influx.layout import HeliobusLayout
 from sinks.influx.opendtu import AGE, TABLE, OpenDtuLayout
-from tests.influx_sink import sample
+from tests.samples import sample
 
 CONTRACT = contract.load()
 

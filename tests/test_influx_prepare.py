@@ -10,8 +10,9 @@ from heliobus.errors import ConfigError, SinkError
 from sinks.influx import prepare
 from tests.helpers import free_port
 from tests.influx_servers import InfluxDB1, VictoriaMetrics
-from tests.influx_sink import influx, sample, settings
+from tests.influx_sink import influx, settings
 from tests.influx_standin import ADMIN, Handler, Standin, failing
+from tests.samples import sample
 
 CONFIGURATION = """\
 site: farm

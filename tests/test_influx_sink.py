@@ -11,26 +11,21 @@ from heliobus.errors import ConfigError, SinkError
 from sinks.influx import Influx
 from sinks.influx.server import retry_after_s
 from tests.helpers import free_port
-from tests.influx_sink import BEGIN_MS, KEY, influx, sample
+from tests.influx_sink import TOKEN, influx, opened, serving
 from tests.influx_standin import Handler, Standin, broken, failing, silent, slow
-
-TOKEN = "sesame"
+from tests.samples import BEGIN_MS, KEY, sample
 
 
 @pytest.fixture
 def server() -> Iterator[Standin]:
-    with Standin() as standin:
-        standin.add_bucket("solar")
-        standin.tokens[TOKEN] = {("write", "solar")}
+    with serving() as standin:
         yield standin
 
 
 @pytest.fixture
 def sink(server: Standin, tmp_path: Path) -> Iterator[Influx]:
-    one = influx(server.url, tmp_path, token=TOKEN)
-    one.open()
-    yield one
-    one.close()
+    with opened(server, tmp_path) as one:
+        yield one
 
 
 def test_samples_become_points(server: Standin, sink: Influx) -> None:

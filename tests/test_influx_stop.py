@@ -16,26 +16,21 @@ import pytest
 from heliobus.errors import SinkError
 from sinks.influx import Influx
 from tests.helpers import ROOT, wait_until
-from tests.influx_sink import BEGIN_MS, KEY, influx, sample
+from tests.influx_sink import TOKEN, influx, opened, serving
 from tests.influx_standin import Standin, silent
-
-TOKEN = "sesame"
+from tests.samples import BEGIN_MS, KEY, sample
 
 
 @pytest.fixture
 def server() -> Iterator[Standin]:
-    with Standin() as standin:
-        standin.add_bucket("solar")
-        standin.tokens[TOKEN] = {("write", "solar")}
+    with serving() as standin:
         yield standin
 
 
 @pytest.fixture
 def sink(server: Standin, tmp_path: Path) -> Iterator[Influx]:
-    one = influx(server.url, tmp_path, token=TOKEN)
-    one.open()
-    yield one
-    one.close()
+    with opened(server, tmp_path) as one:
+        yield one
 
 
 @contextmanager
@@ -75,7 +70,8 @@ _WAITING = """
 import signal, sys
 from pathlib import Path
 from heliobus.errors import SinkError
-from tests.influx_sink import influx, sample
+from tests.influx_sink import influx
+from tests.samples import sample
 sink = influx(sys.argv[1], Path(sys.argv[2]), token="sesame", timeout=60.0)
 signal.signal(signal.SIGTERM, lambda *_: sink.interrupt())
 sink.open()

@@ -12,7 +12,8 @@ from sinks.influx.layout import HeliobusLayout
 from sinks.influx.lines import line
 from sinks.influx.opendtu import OpenDtuLayout
 from tests.influx_servers import InfluxDB1
-from tests.influx_sink import BEGIN_MS, influx, sample
+from tests.influx_sink import influx
+from tests.samples import BEGIN_MS, sample
 
 pytestmark = pytest.mark.database
 CONTRACT = contract.load()

@@ -15,7 +15,8 @@ from sinks.influx.victoria import Report, Victoria, advice, ask_report, read_rep
 from tests.helpers import ROOT, wait_until
 from tests.influx_proxy import Proxy
 from tests.influx_servers import VictoriaMetrics
-from tests.influx_sink import KEY, influx, sample, settings
+from tests.influx_sink import influx, settings
+from tests.samples import KEY, sample
 
 pytestmark = pytest.mark.database
 

@@ -14,8 +14,9 @@ from heliobus.errors import SinkError
 from heliobus.sample import Sample
 from heliobus.wires import CALL_S
 from sinks.sql import Sql
-from tests.databases import BEGIN_MS, KEY, fresh_at, sample, sink, stored
+from tests.databases import fresh_at, opened, sink, stored
 from tests.helpers import wait_until
+from tests.samples import BEGIN_MS, KEY, sample
 from tests.servers import DatabaseServer, MariaDB, running
 
 pytestmark = pytest.mark.database
@@ -28,10 +29,8 @@ def url(mariadb: MariaDB) -> Iterator[str]:
 
 @pytest.fixture
 def sql(url: str, tmp_path: Path) -> Iterator[Sql]:
-    opened = sink(url, tmp_path)
-    opened.open()
-    yield opened
-    opened.close()
+    with opened(url, tmp_path) as one:
+        yield one
 
 
 @pytest.fixture

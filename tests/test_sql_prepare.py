@@ -13,8 +13,8 @@ from heliobus import config
 from heliobus.errors import ConfigError, SinkError
 from heliobus.settings import SinkSettings
 from sinks.sql import Sql, prepare
-from tests.databases import KEY, sample
 from tests.helpers import ROOT, free_port
+from tests.samples import KEY, sample
 from tests.servers import DatabaseServer, MariaDB
 
 pytestmark = pytest.mark.database

@@ -22,8 +22,9 @@ from heliobus.database import locate
 from heliobus.errors import ConfigError, SinkError
 from heliobus.sample import Value, Values, time_text
 from sinks.sql import Sql
-from tests.databases import BEGIN_MS, DATABASES, KEY, fresh, sample, sink, stored
+from tests.databases import DATABASES, fresh, opened, sink, stored
 from tests.helpers import ROOT
+from tests.samples import BEGIN_MS, KEY, sample
 
 FOLDER = ROOT / "sinks" / "sql"
 
@@ -35,10 +36,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def sql(url: str, tmp_path: Path) -> Iterator[Sql]:
-    opened = sink(url, tmp_path)
-    opened.open()
-    yield opened
-    opened.close()
+    with opened(url, tmp_path) as one:
+        yield one
 
 
 @pytest.fixture

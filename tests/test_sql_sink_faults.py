@@ -17,8 +17,9 @@ import pytest
 from heliobus.errors import ConfigError, SinkError
 from heliobus.sample import Sample
 from sinks.sql import Sql
-from tests.databases import BEGIN_MS, DATABASES, KEY, fresh, sample, sink, stored
+from tests.databases import DATABASES, fresh, sink, stored
 from tests.helpers import ROOT, wait_until
+from tests.samples import BEGIN_MS, KEY, sample
 
 
 @pytest.fixture(params=DATABASES)
@@ -38,7 +39,8 @@ def file(tmp_path: Path) -> Path:
 _WRITER = """
 import sys
 from pathlib import Path
-from tests.databases import sample, sink
+from tests.databases import sink
+from tests.samples import sample
 from heliobus.errors import SinkError
 url, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 sql = sink(url, Path())
@@ -81,7 +83,8 @@ def test_several_processes_may_start_and_write_at_once(url: str, tmp_path: Path)
 _ENDLESS = """
 import itertools, sys
 from pathlib import Path
-from tests.databases import sample, sink
+from tests.databases import sink
+from tests.samples import sample
 sql = sink(sys.argv[1], Path())
 cursors = sql.open()
 (begin,) = cursors.values() or (sample(0).time_ms,)
@@ -358,7 +361,8 @@ _STOPPED = """
 import signal, sys
 from pathlib import Path
 from heliobus.errors import SinkError
-from tests.databases import sample, sink
+from tests.databases import sink
+from tests.samples import sample
 stop = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
 sql = sink("sqlite:///" + sys.argv[1], Path())
