@@ -8,12 +8,11 @@ lost connection. What could not be sent is in the journal, and the next message 
 import errno
 import functools
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, NamedTuple, ParamSpec
 
 from heliobus.errors import ConfigError
 from heliobus.faults import Faults
@@ -23,10 +22,16 @@ from heliobus.settings import BrokerSettings
 # paho imports these for TLS, proxies and websockets: a fifth of a bridge's memory.
 postpone("ssl", "hashlib", "urllib.request")
 
-import paho.mqtt.client as mqtt  # noqa: E402
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode  # noqa: E402
-from paho.mqtt.reasoncodes import ReasonCode  # noqa: E402
-from paho.mqtt.subscribeoptions import SubscribeOptions  # noqa: E402
+from heliobus.paho import (  # noqa: E402
+    CallbackAPIVersion,
+    Client,
+    MQTTErrorCode,
+    ReasonCode,
+    SubscribeOptions,
+    TlsClient,
+    mqtt,
+    send_at_once,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,18 @@ class Message:
     retained: bool
 
 
+class Subscription(NamedTuple):
+    """What to hear. `as_published` False: only what the broker had retained counts as retained.
+
+    Devices that are not ours may retain all they publish; so what is new is told from what is old.
+    MQTT 3.1.1 knows no other way.
+    """
+
+    filter: str
+    qos: int = 1
+    as_published: bool = True
+
+
 def _guarded(
     callback: Callable[Concatenate["Bus", _P], None],
 ) -> Callable[Concatenate["Bus", _P], None]:
@@ -67,43 +84,6 @@ def _guarded(
     return call
 
 
-class _Client(mqtt.Client):
-    """A client without TLS. paho asks of every error whether it is one of TLS, and loads `ssl`."""
-
-    heard = False  # anything at all
-    trouble: OSError | None = None
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if (connection := self._sock) is None:
-            raise ConnectionError("closed")
-        received = connection.recv(bufsize)
-        self.heard = self.heard or bool(received)
-        return received
-
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        if (connection := self._sock) is None:
-            raise ConnectionError("closed")
-        return connection.send(buf)
-
-
-class _TlsClient(mqtt.Client):
-    """A client with TLS, which remembers what has ended it: paho does not tell."""
-
-    heard = False
-    trouble: OSError | None = None
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        try:
-            received = super()._sock_recv(bufsize)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            self.trouble = error
-            raise
-        self.heard = self.heard or bool(received)
-        return received
-
-
 class Bus:
     """One component's way to the broker; reconnects for ever.
 
@@ -117,7 +97,7 @@ class Bus:
         *,
         will: tuple[str, bytes],
         client_id: str = "",
-        subscriptions: Sequence[tuple[str, int]] = (),
+        subscriptions: Sequence[Subscription | tuple[str, int]] = (),
         on_connect: Callable[[], None] = lambda: None,
         on_message: Callable[[Message], None] = lambda _message: None,
     ) -> None:
@@ -125,7 +105,7 @@ class Bus:
         self._name = name
         self._client_id = client_id or name
         self._will = will
-        self._subscriptions = list(subscriptions)
+        self._subscriptions = [Subscription(*each) for each in subscriptions]
         self._on_connect_done = on_connect
         self._on_message_done = on_message
         self._advice = ""
@@ -212,7 +192,7 @@ class Bus:
             self._stop.wait(RECONNECT_S[min(attempt, len(RECONNECT_S) - 1)])
             attempt += 1
 
-    def _serve(self, client: _Client | _TlsClient) -> None:
+    def _serve(self, client: Client | TlsClient) -> None:
         """Run one connection to its end."""
         end_s = time.monotonic() + CONNACK_S
         lost = False
@@ -234,8 +214,8 @@ class Bus:
             f"trying again with MQTT {'3.1.1' if was_5 else '5'}",
         )
 
-    def _new_client(self) -> _Client | _TlsClient:
-        client = (_TlsClient if self._broker.tls else _Client)(
+    def _new_client(self) -> Client | TlsClient:
+        client = (TlsClient if self._broker.tls else Client)(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             protocol=self._protocol,
@@ -248,7 +228,7 @@ class Bus:
         # Without this, paho writes to the socket in whichever thread publishes, and in its own: two
         # that write at once mix their packets where the socket takes only part of one.
         client.on_socket_register_write = lambda *_: None
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = send_at_once
         client.on_connect = self._connected
         client.on_publish = self._published
         client.on_message = self._message
@@ -288,7 +268,7 @@ class Bus:
         self._idle.set()
         return was_up
 
-    def _no_broker(self, client: _Client | _TlsClient) -> str:
+    def _no_broker(self, client: Client | TlsClient) -> str:
         where = f"broker {self._broker.url}"
         if client.trouble is not None and (why := self._tls_trouble(client.trouble)):
             return f"{where}: {why}. Trying again"
@@ -331,12 +311,12 @@ class Bus:
         if self._subscriptions:
             if self._protocol == mqtt.MQTTv5:
                 options = [
-                    (topic, SubscribeOptions(qos=qos, retainAsPublished=True))
-                    for topic, qos in self._subscriptions
+                    (topic, SubscribeOptions(qos=qos, retainAsPublished=as_published))
+                    for topic, qos, as_published in self._subscriptions
                 ]
                 client.subscribe(options)
             else:
-                client.subscribe(self._subscriptions)
+                client.subscribe([(topic, qos) for topic, qos, _ in self._subscriptions])
         self._on_connect_done()
 
     def _refused(self, client: mqtt.Client, reason: ReasonCode) -> None:
@@ -381,7 +361,7 @@ class Bus:
         reasons: list[ReasonCode],
         _props: object,
     ) -> None:
-        for (topic, _), reason in zip(self._subscriptions, reasons, strict=False):
+        for (topic, *_), reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
                 self._faults.report(
                     f"subscribe {topic}",
@@ -392,9 +372,3 @@ class Bus:
     @_guarded
     def _message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         self._on_message_done(Message(message.topic, bytes(message.payload), message.retain))
-
-
-def _send_at_once(_client: object, _userdata: object, sock: object) -> None:
-    """Have no message wait up to 40 ms for TCP to acknowledge the one before."""
-    if isinstance(sock, socket.socket):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

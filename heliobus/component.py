@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import heliobus
-from heliobus.bus import Bus, Message
+from heliobus.bus import Bus, Message, Subscription
 from heliobus.clock import Clock
 from heliobus.contract import Contract
 from heliobus.journal import Journal
@@ -44,7 +44,7 @@ class Component:
         *,
         type_name: str,
         contract: Contract,
-        subscriptions: Sequence[tuple[str, int]],
+        subscriptions: Sequence[Subscription | tuple[str, int]],
     ) -> None:
         self.name = name
         self.contract = contract

@@ -5,7 +5,8 @@ A component is a folder with `__init__.py` and `config.json`:
     {"title": ..., "description": ...,
      "component": {JSON Schema of the component's own keys},
      "device": {JSON Schema of each device's own keys},      bridges only
-     "link": false}                                          only for a bridge without links
+     "link": false,                                          only for a bridge without links
+     "stores": false}                                        only for a sink that is a follower
 
 The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, response)`, which
 gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
@@ -81,6 +82,11 @@ def bridge(name: str) -> type[Any]:
 def sink(name: str) -> type[Any]:
     """Import the class of a sink. Raise ConfigError."""
     return _class(Kind.SINK, name)
+
+
+def stores(sink: str) -> bool:
+    """Say whether a sink stores samples; else it is a follower. Raise ConfigError."""
+    return _known(Kind.SINK, sink).config.get("stores") is not False
 
 
 def simulator(name: str) -> Any:

@@ -91,6 +91,8 @@ def refined(schema: Schema, component: components.Component) -> Schema:
             device["properties"].pop("link", None)
             properties["properties"].pop("link", None)
         properties["properties"]["devices"] = {**devices, "additionalProperties": device}
+    if config.get("stores") is False:
+        properties["properties"].pop("backfill", None)
     return properties
 
 
@@ -111,6 +113,10 @@ def _joined(base: Schema, own: Schema) -> dict[str, Any]:
 
 def _backfill(text: str) -> float:
     return math.inf if text == "all" else FORMATS["duration"](text)
+
+
+def _finite(duration_s: float) -> float | None:
+    return None if duration_s == math.inf else duration_s
 
 
 def _link(text: str) -> str:
@@ -237,7 +243,7 @@ class _Loader:
                 name: SinkSettings(
                     name=name,
                     type=own["type"],
-                    backfill_s=None if own["backfill"] == math.inf else own["backfill"],
+                    backfill_s=_finite(own.get("backfill", 0.0)),
                     options=_options(own, _SINK_KEYS),
                 )
                 for name, own in values["sinks"].items()

@@ -17,7 +17,7 @@ from heliobus.component import Component
 from heliobus.contract import Contract
 from heliobus.errors import ConfigError, HeliobusError
 from heliobus.guard import EXIT_STOPPED
-from heliobus.settings import Settings
+from heliobus.settings import Settings, SinkSettings
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +68,20 @@ def make_component(settings: Settings, name: str, contract: Contract) -> Compone
         bridge = settings.bridges[name]
         return BridgeComponent(settings, bridge, components.bridge(bridge.type), contract)
     if name in settings.sinks:
-        from heliobus.sinking import SinkComponent  # a bridge can do without
-
-        sink = settings.sinks[name]
-        return SinkComponent(settings, sink, components.sink(sink.type), contract)
+        return _make_sink(settings, settings.sinks[name], contract)
     names = ", ".join([*settings.bridges, *settings.sinks]) or "none"
     raise ConfigError(f"no component is called {name!r}; the configuration has: {names}")
+
+
+def _make_sink(settings: Settings, sink: SinkSettings, contract: Contract) -> Component:
+    kind = components.sink(sink.type)  # what a bridge can do without is imported here
+    if components.stores(sink.type):
+        from heliobus.sinking import SinkComponent
+
+        return SinkComponent(settings, sink, kind, contract)
+    from heliobus.following import FollowerComponent
+
+    return FollowerComponent(settings, sink, kind, contract)
 
 
 def log_dead_thread(died: threading.ExceptHookArgs) -> None:

@@ -1,0 +1,64 @@
+"""A follower component: what it hears goes in, what it has to say comes out."""
+
+import logging
+import time
+from typing import Any
+
+from heliobus.bus import Message
+from heliobus.component import Component
+from heliobus.contract import Contract
+from heliobus.follower import Follower, Outgoing
+from heliobus.settings import Settings, SinkSettings
+from heliobus.topics import Topics
+
+log = logging.getLogger(__name__)
+
+
+class FollowerComponent(Component):
+    """One follower of the configuration, running."""
+
+    role = "sink"
+
+    def __init__(
+        self, settings: Settings, sink: SinkSettings, kind: type[Follower], contract: Contract
+    ) -> None:
+        topics = Topics(settings.site, settings.base_topic)
+        self._follower = kind(sink, topics=topics, contract=contract)
+        super().__init__(
+            settings,
+            sink.name,
+            type_name=sink.type,
+            contract=contract,
+            subscriptions=self._follower.subscriptions,
+        )
+        self._unsent: dict[str, Outgoing] = {}
+
+    def connected(self) -> None:
+        """Forget what was to be said to the old connection; the follower says it again."""
+        self._unsent.clear()
+        self._follower.connected(time.monotonic())
+
+    def take(self, message: Message) -> None:
+        """Take in one message; what the follower refuses goes to `rejected`."""
+        reason = self._follower.take(message, time.monotonic())
+        if reason is not None:
+            text = message.payload[:500].decode("utf-8", "replace")
+            self.rejects.put(message.topic, reason, {"payload": text})
+
+    def tick(self) -> None:
+        """Publish what is due; what the broker does not take now waits for the next time."""
+        for outgoing in self._follower.due(time.monotonic()):
+            self._unsent.pop(outgoing.topic, None)  # so that the newest stands last
+            self._unsent[outgoing.topic] = outgoing
+        for topic, outgoing in list(self._unsent.items()):
+            if not self.bus.publish(topic, outgoing.payload, retain=outgoing.retain):
+                return
+            del self._unsent[topic]
+
+    def finish(self) -> None:
+        """Publish what is still due."""
+        self.tick()
+
+    def details(self) -> dict[str, Any]:
+        """Give what the follower says of itself, and what was refused."""
+        return {"rejected": self.rejects.count, **self._follower.details()}
