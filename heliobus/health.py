@@ -16,7 +16,7 @@ KIND = "component"
 EVERY_MS = 60_000
 
 # Field of the contract <- where the status has it.
-_FIELDS: Mapping[str, tuple[str, ...]] = {
+FIELDS: Mapping[str, tuple[str, ...]] = {
     "component_role": ("role",),
     "component_error": ("error",),
     "uptime_s": ("uptime_s",),
@@ -63,7 +63,7 @@ class Health:
 
 
 def _values(status: Mapping[str, Any], at_ms: int) -> Iterator[tuple[str, Value]]:
-    for name, path in _FIELDS.items():
+    for name, path in FIELDS.items():
         found: Any = status
         for key in path:
             found = found.get(key) if isinstance(found, Mapping) else None

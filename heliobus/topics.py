@@ -3,6 +3,7 @@
 heliobus/<site>/<device>/<leaf>                of a device: state, info, availability, result
 heliobus/<site>/<device>/set/<issuer>          a command to it
 heliobus/<site>/bus/<component>/<leaf>         of a component: status, event, rejected, ...
+heliobus/<site>/bus/<component>/set/<device>/<name>   a plain value, of which it makes a command
 """
 
 import re
@@ -25,18 +26,22 @@ def slug(text: str, what: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a topic names: a device's or (with `component`) a component's leaf."""
+    """What a topic names: a device's or (with `component`) a component's leaf.
+
+    `name` is the command that a plain value is for.
+    """
 
     site: str
     leaf: str
     device: str | None = None
     component: str | None = None
     issuer: str | None = None
+    name: str | None = None
 
     @property
     def misnamed(self) -> str | None:
         """Give the first of its names that nothing of ours may have; None: all are well."""
-        names = (self.site, self.device, self.component)
+        names = (self.site, self.device, self.component, self.name)
         return next((n for n in names if n is not None and not SLUG.match(n)), None)
 
 
@@ -59,6 +64,10 @@ class Topics:
         """Name the topic on which `issuer` commands a device."""
         return f"{self.base}/{self.site}/{device}/set/{issuer}"
 
+    def value(self, component: str, device: str, name: str) -> str:
+        """Name the topic on which a component takes a plain value for a command to a device."""
+        return f"{self.component(component, 'set')}/{device}/{name}"
+
     def parse(self, topic: str) -> Address | None:
         """Take a topic below the base apart; None when it is not one of ours."""
         prefix = self.base + "/"
@@ -67,6 +76,8 @@ class Topics:
         match topic[len(prefix) :].split("/"):
             case [site, "bus", component, leaf] if component and leaf:
                 return Address(site=site, leaf=leaf, component=component)
+            case [site, "bus", component, "set", device, name] if component and device and name:
+                return Address(site, "set", device=device, component=component, name=name)
             case [site, device, "set", issuer] if device != BUS and device and issuer:
                 return Address(site=site, leaf="set", device=device, issuer=issuer)
             case [site, device, leaf] if device != BUS and device and leaf:

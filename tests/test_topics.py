@@ -12,6 +12,7 @@ def test_topics_read_as_the_contract_says() -> None:
     assert TOPICS.device("axpert", "state") == "heliobus/farm/axpert/state"
     assert TOPICS.component("archive", "history") == "heliobus/farm/bus/archive/history"
     assert TOPICS.command("axpert", "rules") == "heliobus/farm/axpert/set/rules"
+    assert TOPICS.value("hass", "axpert", "mode") == "heliobus/farm/bus/hass/set/axpert/mode"
     assert Topics("farm", "home/solar").device("a", "info") == "home/solar/farm/a/info"
 
 
@@ -21,6 +22,10 @@ def test_topics_read_as_the_contract_says() -> None:
         ("heliobus/farm/axpert/state", Address("farm", "state", device="axpert")),
         ("heliobus/hut/axpert/set/rules", Address("hut", "set", device="axpert", issuer="rules")),
         ("heliobus/farm/bus/archive/status", Address("farm", "status", component="archive")),
+        (
+            "heliobus/farm/bus/hass/set/axpert/mode",
+            Address("farm", "set", device="axpert", component="hass", name="mode"),
+        ),
     ],
 )
 def test_a_topic_of_ours_is_taken_apart(topic: str, address: Address) -> None:
