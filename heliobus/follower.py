@@ -5,7 +5,7 @@ without a connection: messages go in, messages come out. `heliobus.following` ru
 it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:  # a protocol needs no more than their names
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to be published. A newer one on the same topic takes the place of one that waits.
+    """A message to be published; it waits while the broker takes none.
 
-    An empty retained payload clears a topic.
+    A newer retained one takes the place of one that waits on the same topic. An empty retained
+    payload clears a topic.
     """
 
     topic: str
@@ -34,8 +35,18 @@ class Follower(Protocol):
     Its `config.json` says `"stores": false`.
     """
 
-    def __init__(self, settings: "SinkSettings", *, topics: "Topics", contract: "Contract") -> None:
-        """Take the settings and the topics of its own site; no I/O. Raise ConfigError."""
+    def __init__(
+        self,
+        settings: "SinkSettings",
+        *,
+        topics: "Topics",
+        contract: "Contract",
+        now_ms: Callable[[], int],
+    ) -> None:
+        """Take the settings and the topics of its own site; no I/O. Raise ConfigError.
+
+        `now_ms` gives the time of day, for what bears one: milliseconds since 1970.
+        """
         ...
 
     @property

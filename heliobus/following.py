@@ -1,7 +1,7 @@
 """A follower component: what it hears goes in, what it has to say comes out."""
 
-import logging
 import time
+from collections import deque
 from typing import Any
 
 from heliobus.bus import Message
@@ -11,7 +11,8 @@ from heliobus.follower import Follower, Outgoing
 from heliobus.settings import Settings, SinkSettings
 from heliobus.topics import Topics
 
-log = logging.getLogger(__name__)
+# Messages that are not retained and wait for the broker: of more, the oldest are dropped.
+MOST_WAITING = 1000
 
 
 class FollowerComponent(Component):
@@ -23,7 +24,7 @@ class FollowerComponent(Component):
         self, settings: Settings, sink: SinkSettings, kind: type[Follower], contract: Contract
     ) -> None:
         topics = Topics(settings.site, settings.base_topic)
-        self._follower = kind(sink, topics=topics, contract=contract)
+        self._follower = kind(sink, topics=topics, contract=contract, now_ms=self._now_ms)
         super().__init__(
             settings,
             sink.name,
@@ -31,11 +32,16 @@ class FollowerComponent(Component):
             contract=contract,
             subscriptions=self._follower.subscriptions,
         )
-        self._unsent: dict[str, Outgoing] = {}
+        self._unsent: dict[str, Outgoing] = {}  # what is retained: the newest of each topic
+        self._queue: deque[Outgoing] = deque(maxlen=MOST_WAITING)  # what is not, in its order
+
+    def _now_ms(self) -> int:
+        return self.clock.now_ms()
 
     def connected(self) -> None:
         """Forget what was to be said to the old connection; the follower says it again."""
         self._unsent.clear()
+        self._queue.clear()
         self._follower.connected(time.monotonic())
 
     def take(self, message: Message) -> None:
@@ -48,12 +54,20 @@ class FollowerComponent(Component):
     def tick(self) -> None:
         """Publish what is due; what the broker does not take now waits for the next time."""
         for outgoing in self._follower.due(time.monotonic()):
-            self._unsent.pop(outgoing.topic, None)  # so that the newest stands last
-            self._unsent[outgoing.topic] = outgoing
+            if outgoing.retain:
+                self._unsent.pop(outgoing.topic, None)  # so that the newest stands last
+                self._unsent[outgoing.topic] = outgoing
+            else:
+                self._queue.append(outgoing)
+        while self._queue and self._published(self._queue[0]):
+            self._queue.popleft()
         for topic, outgoing in list(self._unsent.items()):
-            if not self.bus.publish(topic, outgoing.payload, retain=outgoing.retain):
+            if not self._published(outgoing):
                 return
             del self._unsent[topic]
+
+    def _published(self, outgoing: Outgoing) -> bool:
+        return self.bus.publish(outgoing.topic, outgoing.payload, retain=outgoing.retain)
 
     def finish(self) -> None:
         """Publish what is still due."""
