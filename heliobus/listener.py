@@ -29,16 +29,17 @@ class Moment:
 
 @dataclass(slots=True)
 class Heard:
-    """One device that was heard of. `online` None: not known yet.
+    """One device that was heard of. `online` None: not known yet, which is shown as offline.
 
-    `every_s` is how often it is expected to give a sample; `via` names the device that it is
-    reached through.
+    `every_s` is how often it is expected to give a sample; `title` is its owner's name for it;
+    `via` names the device that it is reached through.
     """
 
     name: str
     kind: str
     every_s: float
     identity: Identity = field(default_factory=Identity)
+    title: str = ""
     role: str = ""
     via: str = ""
     online: bool | None = None
@@ -95,7 +96,10 @@ class Listener(Protocol):
 
     @property
     def hints(self) -> Sequence[str]:
-        """Give what the owner should know now, a line each; they stand in the status."""
+        """Give what the owner should know now, a line each; they stand in the status.
+
+        A line keeps its words as long as it holds: each new one is logged.
+        """
         ...
 
     def connected(self, now: Moment) -> None:
@@ -103,13 +107,14 @@ class Listener(Protocol):
         ...
 
     def take(self, message: "Message", now: Moment) -> Sequence[Refused]:
-        """Take in one message. Return what of it is refused."""
+        """Take in one message, which came at `now`. Return what of it is refused."""
         ...
 
     def due(self, now: Moment) -> Sequence[Reading]:
         """Give the readings that are complete; also notes who has fallen silent.
 
-        Called a few times a second and after each burst of messages.
+        Called a few times a second and after each burst of messages. While messages wait, `now`
+        is when the newest one came that was taken in: never earlier than before.
         """
         ...
 
