@@ -79,6 +79,21 @@ def settings(values: Mapping[str, Any], reader: Reader, warnings: list[str]) -> 
     )
 
 
+def at(url: str, password_file: Path | None, option: str) -> BrokerSettings:
+    """Give the broker that an option of the command line names. Raise ConfigError."""
+    try:
+        address = _address(url)
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from error
+    return BrokerSettings(
+        host=address.host,
+        port=address.port,
+        tls=address.tls,
+        username=address.user,
+        password_file=password_file,
+    )
+
+
 def _names_a_password(values: Mapping[str, Any]) -> bool:
     return any(values.get(key) for key in _OF_A_PASSWORD)
 

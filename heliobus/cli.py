@@ -181,6 +181,14 @@ class _Sim(click.Command):
 @click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP port; 0 takes a free one.")
 @click.option("--baud", type=click.IntRange(min=50), help="Pace the bytes at this rate.")
 @click.option(
+    "--broker", metavar="mqtt://[USER@]HOST[:PORT]", help="For mqtt: the broker to speak to."
+)
+@click.option(
+    "--password-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file with the password of that user.",
+)
+@click.option(
     "--faults",
     metavar="KIND=SHARE,...",
     default="",
@@ -188,13 +196,14 @@ class _Sim(click.Command):
 )
 @click.option("--variant", help="Which model to be; a wrong name lists all.")
 @click.option("--link", type=click.Path(path_type=Path), help="Also give the port this name.")
-def sim(protocol: str, *, pty: bool, tcp: str | None, link: Path | None, **how: object) -> int:
-    """Be a simulated device, on a pseudo-terminal or TCP port."""
+def sim(protocol: str, *, faults: str, variant: str | None, **place: Any) -> int:
+    """Be a simulated device: on a pseudo-terminal, a TCP port, or at a broker."""
     from heliobus import simulate as work
 
-    if tcp is not None and (pty or link):
+    if place["tcp"] is not None and (place["pty"] or place["link"]):
         raise click.UsageError("--tcp does not go with --pty or --link; choose one")
-    return work.run(protocol, tcp=tcp, link=link, out=sys.stdout, **how)  # type: ignore[arg-type]
+    where = work.Place(**place)
+    return work.run(protocol, where, faults=faults, variant=variant, out=sys.stdout)
 
 
 @cli.command()

@@ -1,53 +1,85 @@
-"""The command `sim`: be a simulated device until Ctrl-C."""
+"""The command `sim`: be a simulated device until Ctrl-C, on a line or at a broker."""
 
 import signal
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from heliobus import components
+from heliobus import broker_keys, components
 from heliobus.address import parse
 from heliobus.errors import ConfigError
 from heliobus.simulation import Faults, Service, Simulated, serve_pty, serve_tcp
+from heliobus.speaking import Speaker, Speaking
 
 # Voltronic's rate, the slowest of all devices here: what works at it works at any.
 _BAUD = 2400
 
 
-def run(
-    protocol: str,
-    *,
-    tcp: str | None,
-    link: Path | None,
-    baud: int | None,
-    faults: str,
-    variant: str | None,
-    out: TextIO,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is to be: what of the options was given."""
+
+    pty: bool = False
+    tcp: str | None = None
+    link: Path | None = None
+    baud: int | None = None
+    broker: str | None = None
+    password_file: Path | None = None
+
+    def given(self, *names: str) -> str:
+        """Name the first of these options that was given, as it is typed."""
+        found = [name for name in names if getattr(self, name)]
+        return f"--{found[0].replace('_', '-')}" if found else ""
+
+
+def run(protocol: str, place: Place, *, faults: str, variant: str | None, out: TextIO) -> int:
     """Serve until SIGINT or SIGTERM. Raise ConfigError, LinkError."""
     make = components.simulator(protocol)
     struck = Faults.parse(faults)
     given = {} if variant is None else {"variant": variant}
-    simulated: Simulated = make(faults=struck, **given)
+    simulated: Simulated | Speaking = make(faults=struck, **given)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with _serve(simulated, tcp, baud=baud, faults=struck, link=link) as service:
+    if isinstance(simulated, Speaking):
+        return _at_broker(protocol, simulated, place, stop=stop, out=out)
+    if strange := place.given("broker", "password_file"):
+        raise ConfigError(f"{strange}: {protocol} is on a line; use --pty or --tcp")
+    with _serve(simulated, place, struck) as service:
         print(f"{protocol}: link: {service.url} (Ctrl-C ends it)", file=out, flush=True)
         stop.wait()
     print(f"answered={service.answered} harmed={service.harmed}", file=out)
     return 0
 
 
-def _serve(
-    simulated: Simulated, tcp: str | None, *, baud: int | None, faults: Faults, link: Path | None
-) -> Service:
-    if tcp is None:
-        return serve_pty(
-            simulated, baud=baud or _BAUD, faults=faults, link_path=link and link.absolute()
+def _at_broker(
+    protocol: str, simulated: Speaking, place: Place, *, stop: threading.Event, out: TextIO
+) -> int:
+    if strange := place.given("pty", "tcp", "link", "baud"):
+        raise ConfigError(f"{strange}: {protocol} speaks to a broker; use --broker")
+    if place.broker is None:
+        raise ConfigError(
+            f"{protocol} speaks to a broker; name it, as in --broker mqtt://127.0.0.1:1883"
         )
-    host, port = _host_port(tcp)
-    return serve_tcp(simulated, host=host, port=port, baud=baud, faults=faults)
+    broker = broker_keys.at(place.broker, place.password_file, "--broker")
+    if broker.tls:
+        raise ConfigError("--broker: a simulated device speaks without TLS; write mqtt://")
+    with Speaker(simulated, broker) as speaker:
+        print(f"{protocol}: {simulated.about} on {broker.url} (Ctrl-C ends it)", file=out)
+        print("What it says stays on the broker afterwards, as from a real one.", file=out)
+        out.flush()
+        stop.wait()
+    print(f"published={speaker.published}", file=out)
+    return 0
+
+
+def _serve(simulated: Simulated, place: Place, faults: Faults) -> Service:
+    if place.tcp is None:
+        link = place.link and place.link.absolute()
+        return serve_pty(simulated, baud=place.baud or _BAUD, faults=faults, link_path=link)
+    host, port = _host_port(place.tcp)
+    return serve_tcp(simulated, host=host, port=port, baud=place.baud, faults=faults)
 
 
 def _host_port(text: str) -> tuple[str, int]:

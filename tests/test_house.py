@@ -19,7 +19,7 @@ LAYERS = (
     # words, and logic that needs nothing but words
     "errors sample settings topics quantities faults claims line address exchange ports guard lazy"
     " whole_file credentials tls paho",
-    "contract link clock checked_yaml simulation database",
+    "contract link clock checked_yaml simulation speaking database",
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health",
     "bridge listener sink follower archive history poller outbox",
