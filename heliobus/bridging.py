@@ -1,29 +1,30 @@
-"""A bridge component: its links, its devices, their retained topics, and whose they are."""
+"""A bridge component: its devices, their retained topics, and whose they are.
+
+Where its devices are from is the business of its source: `asking.py` or `listening.py`.
+"""
 
 import logging
 import math
 import time
-from collections import defaultdict
 from typing import Any
 
 from heliobus import topics as t
-from heliobus.bridge import Bridge
 from heliobus.bus import Message
 from heliobus.claims import Claim, Claims
 from heliobus.component import Component
 from heliobus.contract import Contract
 from heliobus.errors import FrameError
 from heliobus.faults import Faults
-from heliobus.poller import LONGEST_BACK_OFF_S, Polled, Poller, stop_all
 from heliobus.sample import Values, dumps, load_object
 from heliobus.settings import BridgeSettings, Settings
+from heliobus.source import Shown, Source
 
 log = logging.getLogger(__name__)
 
 # Without a broker nobody can say that a device is another bridge's: measure, and sort it out later.
 CLAIM_WAIT_S = 3.0
-# A poll that has not come back after this long hangs; the longest answers take some seconds.
-HANG_S = 2 * LONGEST_BACK_OFF_S
+# Messages may come by the hundred a second; all devices are not looked through for each of them.
+LOOK_EVERY_S = 0.05
 
 
 class BridgeComponent(Component):
@@ -32,7 +33,7 @@ class BridgeComponent(Component):
     role = "bridge"
 
     def __init__(
-        self, settings: Settings, bridge: BridgeSettings, kind: type[Bridge], contract: Contract
+        self, settings: Settings, bridge: BridgeSettings, source: Source, contract: Contract
     ) -> None:
         topics = t.Topics(settings.site, settings.base_topic)
         super().__init__(
@@ -40,47 +41,39 @@ class BridgeComponent(Component):
             bridge.name,
             type_name=bridge.type,
             contract=contract,
-            subscriptions=[(topics.device("+", "info"), 1), (topics.component("+", "status"), 1)],
+            subscriptions=[
+                (topics.device("+", "info"), 1),
+                (topics.component("+", "status"), 1),
+                *source.subscriptions,
+            ],
         )
         self._takeover = bridge.takeover
-        self._devices = {d.name: Polled(d, kind(d)) for d in bridge.devices}
-        self._claims = Claims(bridge.name, self._devices, takeover=bridge.takeover)
-        self._pollers = self._make_pollers()
-        self._published: dict[str, object] = {}  # the shape of each device's info on the bus
+        self._source = source
+        self._claims = Claims(bridge.name, source.devices, takeover=bridge.takeover)
+        self._published: dict[str, Shown] = {}  # what each device's info on the bus says
         self._announced: dict[str, bool] = {}  # the availability that the bus has of each
-        self._former: set[str] = set()
+        self._former: set[str] = set()  # devices that the bus says are ours, and we do not know
         self._claim_by_s: float | None = None
+        self._looked_s = 0.0
         self._faults = Faults(log)
 
-    def _make_pollers(self) -> list[Poller]:
-        by_link: dict[str, list[Polled]] = defaultdict(list)
-        for device in self._devices.values():
-            by_link[device.settings.link].append(device)
-        return [
-            Poller(url, devices, on_sample=self._sample, on_change=self._change)
-            for url, devices in by_link.items()
-        ]
+    # ------------------------------------------------------------------ for the source
 
-    # ------------------------------------------------------------------ from the links' threads
+    def put(self, device: str, kind: str, values: Values, measured_s: float) -> Values:
+        """Journal and send the values of a device; return what the contract lets pass.
 
-    def _sample(self, device: Polled, values: Values, measured_s: float) -> None:
-        good = self.outbox.put(device.name, device.bridge.kind, values, measured_s)
-        device.show(good)
-
-    def _change(self, device: Polled) -> None:
-        identity = device.bridge.identity
-        who = f"{identity.maker} {identity.model}".strip() or device.bridge.kind
-        log.info("%s (%s): %s", device.name, who, "online" if device.online else "offline")
+        May be called from any thread. What is not claimed yet is journaled, and sent afterwards.
+        """
+        if device not in self._claims:
+            self.outbox.silence(device, silent=True)
+        return self.outbox.put(device, kind, values, measured_s)
 
     # ------------------------------------------------------------------ the component
 
     def begin(self) -> None:
-        """Start the links, with their devices at rest until it is known whose they are."""
-        self._claim_by_s = time.monotonic() + CLAIM_WAIT_S
-        for device in self._devices:
-            self.outbox.silence(device, silent=True)
-        for poller in self._pollers:
-            poller.start()
+        """Start the source, with its devices at rest until it is known whose they are."""
+        self._unsettle()
+        self._source.start(self)
 
     def connected(self) -> None:
         """Ask anew whose the devices are; the status that follows marks the end of the answer."""
@@ -88,19 +81,25 @@ class BridgeComponent(Component):
         self._published.clear()
         self._announced.clear()
         self._former.clear()
+        self._unsettle()
+        self._source.connected()
+
+    def _unsettle(self) -> None:
         self._claim_by_s = time.monotonic() + CLAIM_WAIT_S
-        for device in self._devices:
+        for device in self._claims.devices:
             self.outbox.silence(device, silent=True)
 
     def take(self, message: Message) -> None:
-        """Take in another's status or info."""
+        """Take in another's status or info, and what is the source's."""
         address = self.topics.parse(message.topic)
         if address is None:
+            self._source.take(message)
             return
         if address.leaf == "status" and address.component is not None:
             self._take_status(address.component, message)
         elif address.leaf == "info" and address.device is not None:
             self._take_info(address.device, message.payload)
+        self._source.take(message)
 
     def _take_status(self, component: str, message: Message) -> None:
         if component == self.name:
@@ -115,7 +114,7 @@ class BridgeComponent(Component):
     def _take_info(self, device: str, payload: bytes) -> None:
         body = _object(payload) or {}
         bridge = body.get("bridge")
-        if device not in self._devices:
+        if device not in self._claims:
             (self._former.add if bridge == self.name else self._former.discard)(device)
         if isinstance(bridge, str | None):
             takeover = body.get("takeover") is True
@@ -123,109 +122,117 @@ class BridgeComponent(Component):
         self._refuse()
 
     def tick(self) -> None:
-        """Start measuring what nobody has objected to; publish what has changed of ours.
+        """Claim what is new, start measuring what nobody has objected to, publish what has changed.
 
         A broker that was away or frozen did not take it: what it lacks is handed over again.
         """
-        if self._claim_by_s is not None and time.monotonic() > self._claim_by_s:
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_EVERY_S:
+            return
+        self._looked_s = now_s
+        self._source.tick()
+        devices = self._source.devices
+        if new := [name for name in devices if name not in self._claims]:
+            self._claimed(self._claims.add(new))
+            self._refuse()
+        if self._claim_by_s is not None and now_s > self._claim_by_s:
             self._settle()
-        for device in self._devices.values():
-            if self._claims.state(device.name) not in (Claim.CLAIMED, Claim.OURS):
+        for name, shown in devices.items():
+            if not self._claims.holds(name):
                 continue
-            if self._published.get(device.name) != device.shape:
-                self._publish_info(device)
-            if self._announced.get(device.name) is not bool(device.online):
-                self._publish_availability(device)
+            if self._published.get(name) != shown:
+                self._publish_info(name, shown)
+            if self._announced.get(name) is not shown.online:
+                self._publish_availability(name, online=shown.online)
 
     def _settle(self) -> None:
-        """Claim what is free, refuse what is another's, clear what is ours no more."""
+        """Claim what is free, refuse what is another's, let go of what is ours no more."""
         self._claim_by_s = None
         if not self.bus.connected:
-            for device in self._devices.values():
-                self._allow(device, allowed=True)
+            for name in self._claims.devices:
+                self._source.allow(name, allowed=True)
             return
         self._claimed(self._claims.settle())
         self._refuse()
-        for former in self._former:
-            for leaf in ("state", "info", "availability"):
-                self.bus.publish(self.topics.device(former, leaf), b"", retain=True)
+        for former in self._former - self._claims.devices:
+            self._let_go(former)
         self._former.clear()
 
+    def _let_go(self, device: str) -> None:
+        """Clear a device that was taken out of the configuration; one that was found may return."""
+        if self._source.finds:
+            self._publish_availability(device, online=False)
+            return
+        for leaf in ("state", "info", "availability"):
+            self.bus.publish(self.topics.device(device, leaf), b"", retain=True)
+
     def _claimed(self, names: list[str]) -> None:
+        devices = self._source.devices if names else {}
         for name in names:
-            device = self._devices[name]
             self._faults.over(name, f"{name}: taken over")
-            self._published.pop(name, None)
-            self._announced.pop(name, None)
-            self._publish_info(device)
-            self._publish_availability(device)
+            self._publish_info(name, devices[name])
+            self._publish_availability(name, online=devices[name].online)
             self.outbox.silence(name, silent=False)
             self.outbox.republish(name)
-            self._allow(device, allowed=True)
+            self._source.allow(name, allowed=True)
 
     def _refuse(self) -> None:
-        for name, device in self._devices.items():
+        for name in self._claims.devices:
             if self._claims.state(name) is Claim.THEIRS:
                 self.outbox.silence(name, silent=True)
-                self._allow(device, allowed=False)
+                self._source.allow(name, allowed=False)
                 self._faults.report(
                     name,
-                    f"{name}: bridge '{self._claims.holder(name)}' publishes this device; not "
-                    "asking it. Remove it from one of the two, or set 'takeover: true' here",
+                    f"{name}: bridge '{self._claims.holder(name)}' publishes this device; "
+                    f"{self._source.hands_off}, or set 'takeover: true' here",
                 )
-
-    def _allow(self, device: Polled, *, allowed: bool) -> None:
-        device.allowed = allowed
-        for poller in self._pollers:
-            poller.wake()
 
     def finish(self) -> None:
         """Let the answers on their way arrive, then say that the devices are offline."""
-        stop_all(self._pollers)
-        for device in self._devices.values():
-            if self._claims.state(device.name) in (Claim.CLAIMED, Claim.OURS):
-                device.online = False
-                self._publish_availability(device)
+        self._source.stop()
+        for name in self._claims.devices:
+            if self._claims.holds(name):
+                self._publish_availability(name, online=False)
 
     def well(self) -> bool:
-        """Say whether no link's thread hangs. Raise RuntimeError where one has died."""
-        if dead := [poller.url for poller in self._pollers if not poller.alive]:
-            raise RuntimeError(f"the thread of link {', '.join(dead)} has died")
-        now_s = time.monotonic()
-        return all(now_s - poller.progress_s < HANG_S for poller in self._pollers)
+        """Say whether the source is."""
+        return self._source.well()
 
     # ------------------------------------------------------------------ what is retained
 
-    def _publish_availability(self, device: Polled) -> None:
-        online = bool(device.online)
-        topic = self.topics.device(device.name, "availability")
+    def _publish_availability(self, name: str, *, online: bool) -> None:
+        topic = self.topics.device(name, "availability")
         if self.bus.publish(topic, b"online" if online else b"offline", retain=True):
-            self._announced[device.name] = online
+            self._announced[name] = online
+        else:
+            self._announced.pop(name, None)
 
-    def _publish_info(self, device: Polled) -> None:
-        shape = device.shape
-        topic = self.topics.device(device.name, "info")
-        if self.bus.publish(topic, dumps(self._info(device)), retain=True):
-            self._published[device.name] = shape
+    def _publish_info(self, name: str, shown: Shown) -> None:
+        topic = self.topics.device(name, "info")
+        if self.bus.publish(topic, dumps(self._info(shown)), retain=True):
+            self._published[name] = shown
+        else:
+            self._published.pop(name, None)
 
-    def _info(self, device: Polled) -> dict[str, Any]:
-        identity = device.bridge.identity
+    def _info(self, shown: Shown) -> dict[str, Any]:
         named = {
-            "maker": identity.maker,
-            "model": identity.model,
-            "serial": identity.serial,
-            "firmware": identity.firmware,
-            "role": device.settings.options.get("role", ""),
+            "title": shown.title,
+            "maker": shown.identity.maker,
+            "model": shown.identity.model,
+            "serial": shown.identity.serial,
+            "firmware": shown.identity.firmware,
+            "role": shown.role,
+            "via": shown.via,
         }
         info = {
-            "kind": device.bridge.kind,
+            "kind": shown.kind,
             **{key: value for key, value in named.items() if value},
             "bridge": self.name,
             "contract": self.contract.version,
-            "every_s": device.beat.every_s,
+            "every_s": shown.every_s,
             "fields": {
-                name: self._field(device.bridge.kind, name, every_s)
-                for name, every_s in sorted(device.cadence_s.items())
+                name: self._field(shown.kind, name, every_s)
+                for name, every_s in sorted(shown.fields.items())
             },
             "commands": {},
         }
@@ -245,20 +252,14 @@ class BridgeComponent(Component):
 
     def details(self) -> dict[str, Any]:
         """Give how each device is doing."""
-        return {"devices": {name: self._health(d) for name, d in self._devices.items()}}
+        shown = self._source.devices
+        devices = {name: self._health(name, one) for name, one in shown.items()}
+        return {"devices": devices, **self._source.details()}
 
-    def _health(self, device: Polled) -> dict[str, Any]:
-        refused = self._claims.state(device.name) is Claim.THEIRS
-        health: dict[str, Any] = {
-            "state": "refused" if refused else "online" if device.online else "offline",
-            "polls": device.polls,
-            "errors": device.errors,
-        }
-        if device.error:
-            health["error"] = device.error[:1000]
-        if (times_ms := device.percentiles_ms()) is not None:
-            health["p50_ms"], health["p95_ms"] = times_ms
-        return health
+    def _health(self, name: str, shown: Shown) -> dict[str, Any]:
+        refused = name in self._claims and self._claims.state(name) is Claim.THEIRS
+        state = "refused" if refused else "online" if shown.online else "offline"
+        return {"state": state, **self._source.health(name)}
 
 
 def _object(payload: bytes) -> dict[str, Any] | None:

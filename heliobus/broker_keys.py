@@ -1,4 +1,4 @@
-"""The part `broker` of heliobus.yaml."""
+"""The part `broker` of heliobus.yaml, and what is written like it."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heliobus.checked_yaml import Format, Reader
+from heliobus.checked_yaml import Format, Place, Reader, Schema
 from heliobus.credentials import looseness, read_secret
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerSettings, BrokerStart
@@ -19,6 +19,7 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _LAST_PORT = 65535
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _OF_TLS = ("ca_file", "cert_file", "key_file")
+_OF_OURS = frozenset({"start", "folder", "passwords"})
 _OF_A_PASSWORD = ("password", "password_file", "passwords")
 _LONGEST_PEM = 1_000_000
 
@@ -50,12 +51,37 @@ def formats(folder: Path, warnings: list[str], *, look: bool) -> Mapping[str, Fo
     }
 
 
-def settings(values: Mapping[str, Any], reader: Reader, warnings: list[str]) -> BrokerSettings:
-    """Put the values together; faults go to `reader`."""
+def is_broker(schema: Schema) -> bool:
+    """Say whether a key of a component is another broker."""
+    return bool(schema.get("heliobus", {}).get("same_as") == "broker")
+
+
+def another(key: Schema, ours: Schema) -> Schema:
+    """Give the schema of another broker: that of ours, but for what we do for our own."""
+    properties = {name: own for name, own in ours["properties"].items() if name not in _OF_OURS}
+    url = properties["url"]
+    note = {name: said for name, said in url["heliobus"].items() if name != "default"}
+    return {
+        **key,
+        "type": "object",
+        "required": ["url"],
+        "additionalProperties": False,
+        "properties": {**properties, "url": {**url, "heliobus": note}},
+    }
+
+
+def settings(
+    values: Mapping[str, Any],
+    reader: Reader,
+    warnings: list[str],
+    *,
+    place: Place = ("broker",),
+) -> BrokerSettings:
+    """Put the values together; faults go to `reader`, at their places below `place`."""
     address = values.get("url") or _Address()
     start = BrokerStart(values.get("start") or "no")
     folder = values.get("folder") or Path("mqtt")
-    _check(values, address, start, reader)
+    _check(values, address, start, lambda key, text: reader.fault((*place, key), text))
     passwords = values.get("passwords")
     if passwords is None and start is not BrokerStart.NO and not _names_a_password(values):
         users = folder / "users"  # as `heliobus up` has made it
@@ -99,13 +125,12 @@ def _names_a_password(values: Mapping[str, Any]) -> bool:
 
 
 def _check(
-    values: Mapping[str, Any], address: _Address, start: BrokerStart, reader: Reader
+    values: Mapping[str, Any],
+    address: _Address,
+    start: BrokerStart,
+    fault: Callable[[str, str], None],
 ) -> None:
     """Note what does not go together."""
-
-    def fault(key: str, text: str) -> None:
-        reader.fault(("broker", key), text)
-
     if address.user and values.get("user"):
         fault("user", "the url names a user, too; delete one of them")
     first, *others = [*(key for key in _OF_A_PASSWORD if key in values), ""]

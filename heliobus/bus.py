@@ -50,11 +50,12 @@ _P = ParamSpec("_P")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it came."""
+    """One message as it came. `arrived_s` is the moment on the monotonic clock."""
 
     topic: str
     payload: bytes
     retained: bool
+    arrived_s: float = 0.0
 
 
 class Subscription(NamedTuple):
@@ -95,7 +96,7 @@ class Bus:
         broker: BrokerSettings,
         name: str,
         *,
-        will: tuple[str, bytes],
+        will: tuple[str, bytes] | None = None,
         client_id: str = "",
         subscriptions: Sequence[Subscription | tuple[str, int]] = (),
         on_connect: Callable[[], None] = lambda: None,
@@ -223,7 +224,8 @@ class Bus:
             clean_session=None if self._protocol == mqtt.MQTTv5 else True,
         )
         client.max_inflight_messages_set(MAX_UNACKED)
-        client.will_set(*self._will, qos=1, retain=True)
+        if self._will is not None:
+            client.will_set(*self._will, qos=1, retain=True)
         self._log_in(client)
         # Without this, paho writes to the socket in whichever thread publishes, and in its own: two
         # that write at once mix their packets where the socket takes only part of one.
@@ -371,4 +373,5 @@ class Bus:
 
     @_guarded
     def _message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        self._on_message_done(Message(message.topic, bytes(message.payload), message.retain))
+        payload, now_s = bytes(message.payload), time.monotonic()
+        self._on_message_done(Message(message.topic, payload, message.retain, now_s))

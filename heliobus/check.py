@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from heliobus import components, config
+from heliobus import components, config, contract
 from heliobus.checked_yaml import Place, Schema, written
 from heliobus.errors import ConfigError
 from heliobus.quantities import duration_text
-from heliobus.settings import BridgeSettings, Settings, SinkSettings
+from heliobus.settings import BridgeSettings, BrokerSettings, Settings, SinkSettings
 
 
 def run(path: Path, out: TextIO) -> int:
@@ -34,7 +34,7 @@ def run(path: Path, out: TextIO) -> int:
 def _faults(settings: Settings) -> Iterator[tuple[Place, str]]:
     """Give what the components themselves find impossible."""
     for bridge in settings.bridges.values():
-        yield from _bridge_faults(bridge)
+        yield from _bridge_faults(bridge, settings)
     for sink in settings.sinks.values():
         yield from _sink_faults(sink, settings)
 
@@ -52,10 +52,13 @@ def _line(place: Place, lines: Mapping[Place, int]) -> int:
     return lines.get(place, 1)
 
 
-def _bridge_faults(bridge: BridgeSettings) -> Iterator[tuple[Place, str]]:
+def _bridge_faults(bridge: BridgeSettings, settings: Settings) -> Iterator[tuple[Place, str]]:
     place: Place = ("bridges", bridge.name)
     try:
         kind = components.bridge(bridge.type)
+        if components.listens(bridge.type):
+            kind(bridge, folder=settings.folder, contract=contract.load())
+            return
         for device in bridge.devices:
             place = ("bridges", bridge.name, "devices", device.name)
             kind(device)
@@ -71,10 +74,15 @@ def _sink_faults(sink: SinkSettings, settings: Settings) -> Iterator[tuple[Place
 
 
 def _devices(bridge: BridgeSettings) -> str:
-    return ", ".join(
-        f"{device.name} every {device.every_s:g} s" + (f" on {device.link}" if device.link else "")
+    devices = [
+        device.name
+        + (f" every {device.every_s:g} s" if device.every_s else "")
+        + (f" on {device.link}" if device.link else "")
         for device in bridge.devices
-    )
+    ]
+    if components.listens(bridge.type):
+        return ", ".join(["devices as they are found", *devices])
+    return ", ".join(devices)
 
 
 def _told(sink: SinkSettings) -> Iterator[str]:
@@ -113,6 +121,8 @@ def _known(sink: SinkSettings) -> Mapping[str, Schema]:
 
 
 def _option(value: Any, note: Mapping[str, Any]) -> str:
+    if isinstance(value, BrokerSettings):
+        return value.url
     return duration_text(value) if note.get("format") == "duration" else written(value)
 
 

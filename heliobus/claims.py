@@ -6,7 +6,7 @@ whose name comes first keeps the device: the order of their messages would not d
 may be gone before the others have read it. Pure logic, no I/O.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
 from enum import Enum
 
 
@@ -20,7 +20,7 @@ class Claim(Enum):
 
 
 class Claims:
-    """The claims of bridge `me` on its devices."""
+    """The claims of bridge `me` on its devices, of which there may be more with time."""
 
     def __init__(self, me: str, devices: Iterable[str], *, takeover: bool = False) -> None:
         self._me = me
@@ -28,6 +28,26 @@ class Claims:
         self._claims = dict.fromkeys(devices, Claim.PENDING)
         self._holders: dict[str, tuple[str, bool]] = {}  # its bridge, and whether that takes over
         self._live: set[str] = set()
+        self._settled = False
+
+    @property
+    def devices(self) -> KeysView[str]:
+        """Name all devices that we know."""
+        return self._claims.keys()
+
+    def __contains__(self, device: str) -> bool:
+        """Say whether we know a device."""
+        return device in self._claims
+
+    def holds(self, device: str) -> bool:
+        """Say whether a device is ours to speak for."""
+        return self._claims[device] in (Claim.CLAIMED, Claim.OURS)
+
+    def add(self, devices: Iterable[str]) -> list[str]:
+        """Take up devices that were found just now. Return those to publish."""
+        new = [device for device in devices if device not in self._claims]
+        self._claims.update(dict.fromkeys(new, Claim.PENDING))
+        return self.settle() if self._settled else []
 
     def state(self, device: str) -> Claim:
         """Say how a device stands."""
@@ -42,6 +62,7 @@ class Claims:
         self._claims = dict.fromkeys(self._claims, Claim.PENDING)
         self._holders.clear()
         self._live.clear()
+        self._settled = False
 
     def take_status(self, component: str, *, offline: bool) -> list[str]:
         """Note whether a component lives. Return the devices that can be claimed now."""
@@ -49,16 +70,20 @@ class Claims:
             self._live.add(component)
             return []
         self._live.discard(component)
-        return self._claim([d for d in self._holders if self.holder(d) == component])
+        held = [d for d in self._holders if self.holder(d) == component]
+        return self._claim([d for d in held if d in self._claims])
 
     def take_info(self, device: str, bridge: str | None, *, takeover: bool = False) -> list[str]:
-        """Note whose info stands on a device's topic (None: cleared).
+        """Note whose info stands on a device's topic (None: cleared), also of one not known yet.
 
         Return the devices whose info is to be published (again).
         """
-        if device not in self._claims:
+        claim = self._claims.get(device)
+        if claim is None:
+            self._holders.pop(device, None)
+            if bridge is not None and bridge != self._me:
+                self._holders[device] = bridge, takeover
             return []
-        claim = self._claims[device]
         if bridge == self._me:
             if claim is Claim.CLAIMED:
                 self._claims[device] = Claim.OURS
@@ -84,6 +109,7 @@ class Claims:
 
     def settle(self) -> list[str]:
         """Decide what is pending: the broker has told all. Return the devices to publish."""
+        self._settled = True
         pending = [device for device, claim in self._claims.items() if claim is Claim.PENDING]
         for device in pending:
             if not self._is_free(device):

@@ -6,6 +6,7 @@ A component is a folder with `__init__.py` and `config.json`:
      "component": {JSON Schema of the component's own keys},
      "device": {JSON Schema of each device's own keys},      bridges only
      "link": false,                                          only for a bridge without links
+     "devices": "found",                                     only for a bridge that is a listener
      "stores": false}                                        only for a sink that is a follower
 
 The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, response)`, which
@@ -54,6 +55,11 @@ class Component:
         return str(self.config.get("title", self.name))
 
     @property
+    def listens(self) -> bool:
+        """Say whether it is a bridge that finds its devices by listening; else it asks."""
+        return self.config.get("devices") == "found"
+
+    @property
     def what(self) -> str:
         """Give the words for messages: the bridge 'acme' (heliobus-acme)."""
         return f"the {self.kind.value} {self.name!r} ({self.source})"
@@ -87,6 +93,11 @@ def sink(name: str) -> type[Any]:
 def stores(sink: str) -> bool:
     """Say whether a sink stores samples; else it is a follower. Raise ConfigError."""
     return _known(Kind.SINK, sink).config.get("stores") is not False
+
+
+def listens(bridge: str) -> bool:
+    """Say whether a bridge finds its devices by listening; else it asks. Raise ConfigError."""
+    return _known(Kind.BRIDGE, bridge).listens
 
 
 def simulator(name: str) -> Any:

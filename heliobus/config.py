@@ -83,17 +83,33 @@ def file_schema() -> Schema:
 def refined(schema: Schema, component: components.Component) -> Schema:
     """Add a component's own keys to the schema of its place in the file."""
     config = component.config
-    properties = _joined(schema, config.get("component", {}))
-    devices = properties["properties"].get("devices")
+    if component.listens:
+        schema = _found(schema)
+    joined = _joined(schema, config.get("component", {}))
+    properties = joined["properties"]
+    devices = properties.get("devices")
     if devices is not None:
         device = _joined(devices["additionalProperties"], config.get("device", {}))
-        if config.get("link") is False:
+        if config.get("link") is False or component.listens:
             device["properties"].pop("link", None)
-            properties["properties"].pop("link", None)
-        properties["properties"]["devices"] = {**devices, "additionalProperties": device}
+            properties.pop("link", None)
+        properties["devices"] = {**devices, "additionalProperties": device}
     if config.get("stores") is False:
-        properties["properties"].pop("backfill", None)
-    return properties
+        properties.pop("backfill", None)
+    for key, own in properties.items():
+        if broker_keys.is_broker(own):
+            properties[key] = broker_keys.another(own, file_schema()["properties"]["broker"])
+    return joined
+
+
+def _found(schema: Schema) -> Schema:
+    """Give the schema of a bridge whose devices are found: all that it says of them may be left."""
+    properties = dict(schema["properties"])
+    for key, without in (("devices", {"default": {}}), ("every", {"default": None})):
+        note = {**properties[key]["heliobus"], **without}
+        properties[key] = {**properties[key], "heliobus": note}
+    required = [key for key in schema["required"] if key != "devices"]
+    return {**schema, "properties": properties, "required": required}
 
 
 def _joined(base: Schema, own: Schema) -> dict[str, Any]:
@@ -152,6 +168,7 @@ class _Loader:
             self._reader.finish()
         self._check_names(values)
         self._check_links(values)
+        self._read_brokers(values)
         broker = broker_keys.settings(values["broker"] or {}, self._reader, self._warnings)
         self._reader.finish()
         settings = self._settings(values, broker)
@@ -207,18 +224,37 @@ class _Loader:
     def _check_links(self, values: Mapping[str, Any]) -> None:
         for name, bridge in (values["bridges"] or {}).items():
             place = ("bridges", name, "devices")
-            if isinstance(bridge, dict) and bridge.get("devices") == {} and self._empty(place):
+            if not isinstance(bridge, dict) or self._listens(bridge):
+                continue
+            if bridge.get("devices") == {} and self._empty(place):
                 self._reader.fault(place, "is empty; name at least one device")
         for bridge, device, options in _devices(values):
             own = values["bridges"][bridge]
             component = self._component(components.Kind.BRIDGE, str(own.get("type")))
             needed = component is not None and component.config.get("link") is not False
-            if needed and "link" not in own and "link" not in options:
+            if needed and "link" not in own and "link" not in options and not self._listens(own):
                 self._reader.fault(
                     ("bridges", bridge, "devices", device),
                     "has no link; add one here or to its bridge,"
                     " such as 'link: serial:///dev/ttyUSB0'",
                 )
+
+    def _listens(self, bridge: Mapping[str, Any]) -> bool:
+        component = self._component(components.Kind.BRIDGE, str(bridge.get("type")))
+        return component is not None and component.listens
+
+    def _read_brokers(self, values: Mapping[str, Any]) -> None:
+        """Put the settings of other brokers where their keys were."""
+        for kind in components.Kind:
+            for name, own in (values[f"{kind.value}s"] or {}).items():
+                component = self._component(kind, str((own or {}).get("type")))
+                known = component.config.get("component", {}) if component else {}
+                for key, schema in known.get("properties", {}).items():
+                    if broker_keys.is_broker(schema) and isinstance(own.get(key), dict):
+                        place = (f"{kind.value}s", name, key)
+                        own[key] = broker_keys.settings(
+                            own[key], self._reader, self._warnings, place=place
+                        )
 
     def _empty(self, place: Place) -> bool:
         """Tell whether nothing was written there, not even what was refused."""
@@ -265,7 +301,7 @@ def _bridge(name: str, own: Mapping[str, Any]) -> BridgeSettings:
     devices = tuple(
         DeviceSettings(
             name=device,
-            every_s=keys.get("every", own["every"]),
+            every_s=keys.get("every", own.get("every", 0.0)),
             link=keys.get("link", own.get("link", "")),
             options=_options(keys, _DEVICE_KEYS),
         )
@@ -275,6 +311,7 @@ def _bridge(name: str, own: Mapping[str, Any]) -> BridgeSettings:
         name=name,
         type=own["type"],
         devices=devices,
+        every_s=own.get("every", 0.0),
         takeover=own["takeover"],
         allow_commands=own["allow_commands"],
         options=_options(own, _BRIDGE_KEYS),

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from heliobus import broker_keys
 from heliobus.checked_yaml import Schema, limits, written
 from heliobus.components import Component, Kind, describe
 from heliobus.config import file_schema
@@ -98,7 +99,9 @@ def _component(component: Component) -> str:
         config.get("description", ""),
         "",
     ]
-    if config.get("link") is False:
+    if component.listens:
+        parts += ["Its devices are found: it needs no `link`, and `devices` may be left out.", ""]
+    elif config.get("link") is False:
         parts += ["It needs no `link`.", ""]
     levels = {"component": f"`{component.kind.value}s.NAME`", "device": "each device"}
     for level, where in levels.items():
@@ -118,6 +121,8 @@ def _table(schema: Schema) -> list[str]:
         text = note.get("description", "")
         if "enum" in member:
             text += f" One of {', '.join(f'`{value}`' for value in member['enum'])}."
+        if broker_keys.is_broker(member):
+            text += " Its keys are those of [`broker`](#broker), but for what concerns our own."
         default = "required" if key in required else _code(note.get("default"))
         if limits(member):
             text += f" {limits(member).capitalize()}."

@@ -12,12 +12,14 @@ from types import FrameType
 
 from heliobus import components
 from heliobus import contract as contracts
+from heliobus.asking import Asking
 from heliobus.bridging import BridgeComponent
 from heliobus.component import Component
 from heliobus.contract import Contract
 from heliobus.errors import ConfigError, HeliobusError
 from heliobus.guard import EXIT_STOPPED
-from heliobus.settings import Settings, SinkSettings
+from heliobus.settings import BridgeSettings, Settings, SinkSettings
+from heliobus.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +68,20 @@ def make_component(settings: Settings, name: str, contract: Contract) -> Compone
     """Make a component by its name in the configuration. Raise ConfigError."""
     if name in settings.bridges:
         bridge = settings.bridges[name]
-        return BridgeComponent(settings, bridge, components.bridge(bridge.type), contract)
+        return BridgeComponent(settings, bridge, _source(settings, bridge, contract), contract)
     if name in settings.sinks:
         return _make_sink(settings, settings.sinks[name], contract)
     names = ", ".join([*settings.bridges, *settings.sinks]) or "none"
     raise ConfigError(f"no component is called {name!r}; the configuration has: {names}")
+
+
+def _source(settings: Settings, bridge: BridgeSettings, contract: Contract) -> Source:
+    kind = components.bridge(bridge.type)
+    if not components.listens(bridge.type):
+        return Asking(bridge, kind)
+    from heliobus.listening import Listening  # few bridges do
+
+    return Listening(kind(bridge, folder=settings.folder, contract=contract), settings, bridge.name)
 
 
 def _make_sink(settings: Settings, sink: SinkSettings, contract: Contract) -> Component:

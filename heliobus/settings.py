@@ -69,7 +69,10 @@ class ClockSettings:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """One device of a bridge. `options` are the bridge's own keys, checked by its config.json."""
+    """One device of a bridge. `options` are the bridge's own keys, checked by its config.json.
+
+    `every_s` 0: the owner has not said it, of a device that is found.
+    """
 
     name: str
     every_s: float
@@ -79,13 +82,17 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class BridgeSettings:
-    """One bridge component."""
+    """One bridge component.
+
+    `devices` are those that the owner names; `every_s` is for those that are found besides.
+    """
 
     name: str
     type: str
     devices: tuple[DeviceSettings, ...]
     takeover: bool = False
     allow_commands: bool = False
+    every_s: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

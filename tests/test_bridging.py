@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from heliobus import contract
+from heliobus.asking import Asking
 from heliobus.bridge import Group, Identity
 from heliobus.bridging import BridgeComponent
 from heliobus.errors import FrameError
@@ -95,6 +96,12 @@ class Site:
 
     def bridge(self, name: str, *devices: str, takeover: bool = False) -> BridgeComponent:
         embedded = self.broker.kind is BrokerStart.EMBEDDED
+        bridge = BridgeSettings(
+            name,
+            "battery",
+            tuple(DeviceSettings(device, 0.05, self.url) for device in devices),
+            takeover=takeover,
+        )
         return BridgeComponent(
             Settings(
                 site=SITE,
@@ -103,13 +110,8 @@ class Site:
                 broker=BrokerSettings(port=self.broker.port, mqtt5=not embedded),
                 clock=ClockSettings(trust=True),
             ),
-            BridgeSettings(
-                name,
-                "battery",
-                tuple(DeviceSettings(device, 0.05, self.url) for device in devices),
-                takeover=takeover,
-            ),
-            Battery,
+            bridge,
+            Asking(bridge, Battery),
             CONTRACT,
         )
 

@@ -23,7 +23,7 @@ LAYERS = (
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health",
     "bridge listener sink follower archive history poller outbox",
-    "component bridging intake sinking following",
+    "component source bridging asking listening intake sinking following",
     "process supervisor own_broker tally board",
     "catalogue check config_docs decode demo docs prepare simulate up watch",
     "cli",

@@ -1,0 +1,187 @@
+"""The devices that speak by themselves, found as they speak: messages in, readings out.
+
+They speak on the broker of the bus, or on another, to which this has a connection of its own.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from heliobus.bus import Bus, Message, Subscription
+from heliobus.faults import Faults
+from heliobus.listener import Heard, Listener, Moment, Reading
+from heliobus.paho import mqtt
+from heliobus.settings import Settings
+from heliobus.source import Shown
+from heliobus.topics import BUS, SLUG
+
+if TYPE_CHECKING:  # they know each other by their shape
+    from heliobus.bridging import BridgeComponent
+
+log = logging.getLogger(__name__)
+
+STOP_S = 0.4
+
+
+class Listening:
+    """A source whose devices are heard."""
+
+    finds = True
+    hands_off = "passing over what it says here. Rename it in one of the two"
+
+    def __init__(self, listener: Listener, settings: Settings, name: str) -> None:
+        self._listener = listener
+        self._name = name
+        self._own_base = f"{settings.base_topic}/"
+        self._fields: dict[str, Mapping[str, float]] = {}
+        self._online: dict[str, bool] = {}
+        self._theirs: set[str] = set()
+        self._hints: set[str] = set()
+        self._now_s = 0.0
+        self._faults = Faults(log)
+        self._bridge: BridgeComponent
+        self._bus: Bus | None = None
+        if listener.broker is not None:
+            # Without a will: nothing there knows of us.
+            self._bus = Bus(
+                listener.broker,
+                name,
+                client_id=f"{settings.base_topic}-{settings.site}-{name}-source",
+                subscriptions=listener.subscriptions,
+                on_connect=lambda: self._bridge.post(self._connected),
+                on_message=lambda message: self._bridge.receive(self._hear, message),
+            )
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription]:
+        """Give what to hear on the bus."""
+        return () if self._bus is not None else self._listener.subscriptions
+
+    @property
+    def devices(self) -> Mapping[str, Shown]:
+        """Give each device as it is now."""
+        up = self._bus is None or self._bus.connected
+        found = self._listener.devices
+        return {name: self._shown(one, up=up) for name, one in found.items() if self._may(name)}
+
+    def _shown(self, heard: Heard, *, up: bool) -> Shown:
+        return Shown(
+            kind=heard.kind,
+            every_s=heard.every_s,
+            identity=heard.identity,
+            online=bool(heard.online) and up,
+            fields=self._fields.get(heard.name, {}),
+            title=heard.title,
+            role=heard.role,
+            via=heard.via,
+        )
+
+    def _may(self, name: str) -> bool:
+        """Say whether a device may have this name: it becomes a part of topics and of keys."""
+        if SLUG.match(name) and name != BUS:
+            return True
+        self._faults.report(
+            f"name {name!a:.60}",
+            f"a device is called {name!a:.60}, expected lower-case letters, digits and _, and not"
+            " 'bus'; passing it over",
+        )
+        return False
+
+    def start(self, bridge: "BridgeComponent") -> None:
+        """Begin to listen."""
+        self._bridge = bridge
+        if self._bus is not None:
+            self._bus.start()
+
+    def allow(self, name: str, *, allowed: bool) -> None:
+        """Give samples of a device, or pass over what it says."""
+        (self._theirs.discard if allowed else self._theirs.add)(name)
+
+    def connected(self) -> None:
+        """Begin anew where the bus is what we listen to."""
+        if self._bus is None:
+            self._connected()
+
+    def _connected(self) -> None:
+        self._listener.connected(self._moment(time.monotonic()))
+
+    def _moment(self, now_s: float) -> Moment:
+        """Give a moment on both clocks; a listener's time never goes back."""
+        self._now_s = max(self._now_s, now_s)
+        return Moment(self._now_s, self._bridge.clock.stamp(self._now_s))
+
+    def take(self, message: Message) -> None:
+        """Take in what was asked for; much of heliobus itself was not."""
+        if self._bus is not None:
+            return
+        if message.topic.startswith(self._own_base) and not any(
+            mqtt.topic_matches_sub(wanted.filter, message.topic)
+            for wanted in self._listener.subscriptions
+        ):
+            return
+        self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        now = self._moment(message.arrived_s or time.monotonic())
+        for refused in self._listener.take(message, now):
+            self._bridge.rejects.put(refused.topic, refused.reason, refused.data)
+
+    def tick(self) -> None:
+        """Send what is complete, say what has to be said."""
+        now_s = time.monotonic()
+        # What is still in the inbox may belong to what came last: its time has not passed yet.
+        now = self._moment(self._now_s if self._bridge.behind else now_s)
+        for reading in self._listener.due(now):
+            self._send(reading)
+        bus = self._bus or self._bridge.bus
+        if bus.connected:
+            for outgoing in self._listener.speak(now):
+                bus.publish(outgoing.topic, outgoing.payload, retain=outgoing.retain)
+        self._tell()
+
+    def _send(self, reading: Reading) -> None:
+        heard = self._listener.devices[reading.device]
+        if reading.device in self._theirs or not self._may(reading.device):
+            return
+        good = self._bridge.put(heard.name, heard.kind, reading.values, reading.measured_s)
+        known = self._fields.get(heard.name, {})
+        if not known.keys() >= good.keys():
+            self._fields[heard.name] = {**known, **dict.fromkeys(good, heard.every_s)}
+
+    def _tell(self) -> None:
+        """Log who has come and gone, and what the owner should know, each once."""
+        for name, shown in self.devices.items():
+            if self._online.get(name) is not shown.online:
+                self._online[name] = shown.online
+                who = f"{shown.identity.maker} {shown.identity.model}".strip() or shown.kind
+                log.info("%s (%s): %s", name, who, "online" if shown.online else "offline")
+        hints = set(self._listener.hints)
+        for hint in sorted(hints):
+            self._faults.report(f"hint {hint}", hint)
+        for hint in sorted(self._hints - hints):
+            self._faults.over(f"hint {hint}", f"no longer so: {hint}")
+        self._hints = hints
+
+    def well(self) -> bool:
+        """Say yes. Raise RuntimeError where the thread of the other broker has died."""
+        if self._bus is not None and not self._bus.alive:
+            raise RuntimeError("the thread of the devices' broker has died")
+        return True
+
+    def stop(self) -> None:
+        """Send what is complete, and listen no more."""
+        self.tick()
+        if self._bus is not None:
+            self._bus.stop(STOP_S)
+
+    def health(self, name: str) -> dict[str, Any]:
+        """Give how a device speaks."""
+        heard = self._listener.devices[name]
+        health: dict[str, Any] = {"messages": heard.messages, "errors": heard.refused}
+        return {**health, "error": heard.error[:1000]} if heard.error else health
+
+    def details(self) -> dict[str, Any]:
+        """Give what was refused, and what the owner should know."""
+        hints = [hint[:1000] for hint in self._listener.hints]
+        return {"rejected": self._bridge.rejects.count, **({"hints": hints} if hints else {})}
