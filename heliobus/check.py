@@ -9,6 +9,7 @@ from heliobus.checked_yaml import Place, Schema, written
 from heliobus.errors import ConfigError
 from heliobus.quantities import duration_text
 from heliobus.settings import BridgeSettings, BrokerSettings, Settings, SinkSettings
+from heliobus.topics import Topics
 
 
 def run(path: Path, out: TextIO) -> int:
@@ -68,7 +69,12 @@ def _bridge_faults(bridge: BridgeSettings, settings: Settings) -> Iterator[tuple
 
 def _sink_faults(sink: SinkSettings, settings: Settings) -> Iterator[tuple[Place, str]]:
     try:
-        components.sink(sink.type)(sink, folder=settings.folder, data=settings.data)
+        kind = components.sink(sink.type)
+        if components.stores(sink.type):
+            kind(sink, folder=settings.folder, data=settings.data)
+        else:
+            topics = Topics(settings.site, settings.base_topic)
+            kind(sink, topics=topics, contract=contract.load(), now_ms=lambda: 0)
     except ConfigError as error:
         yield ("sinks", sink.name), str(error)
 
