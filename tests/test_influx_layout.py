@@ -7,7 +7,7 @@ import pytest
 from heliobus import contract
 from heliobus.sample import Sample
 from sinks.influx.layout import HeliobusLayout
-from sinks.influx.opendtu import AGE, TABLE, OpenDtuLayout
+from sinks.influx.opendtu import AGE, TABLE, UPDATED, OpenDtuLayout
 from tests.samples import sample
 
 CONTRACT = contract.load()
@@ -86,9 +86,9 @@ def test_the_marks_of_a_sample_are_stored_beside_its_values() -> None:
 
 
 def test_the_table_names_fields_of_the_contract() -> None:
-    fields = {field for field, _ in TABLE.values()} | {AGE}
+    fields = {field for field, _ in TABLE.values()} | {AGE, UPDATED}
     assert [name for name in fields if CONTRACT.field("inverter", name) is None] == []
-    assert len(fields) == len(TABLE) + 1
+    assert len(fields) == len(TABLE) + 2
 
 
 HOYMILES = {"kind": "inverter", "maker": "Hoymiles", "serial": "114184609397"}
@@ -120,6 +120,28 @@ def test_an_inverter_of_an_opendtu_becomes_one_line_for_each_channel() -> None:
         b"mqtt_consumer,channel=status,serial=114184609397 reachable=1.0,producing=0.0,"
         b"limit_relative=75.0,limit_absolute=600.0,last_update=1795255197.0 1795255200000",
     ]
+
+
+def test_what_the_dtu_says_of_radio_hardware_and_time_has_its_place() -> None:
+    values = {
+        "last_update_s": 1_795_255_198, "data_age_s": 2.5,
+        "radio_sent_count": 4711, "radio_resent_count": 12, "radio_received_count": 4598,
+        "radio_unanswered_count": 108, "radio_partial_count": 5, "radio_corrupt_count": 1,
+        "signal_dbm": -80, "bootloader_version": "104", "hardware_part": "269553683",
+        "hardware_version": "01.10", "firmware_date": "2022-11-10 16:11:00", "pv_01_name": "22",
+    }  # fmt: skip
+    assert opendtu(sample(values=values)) == [
+        b"mqtt_consumer,channel=radio,serial=114184609397 tx_request=4711.0,tx_re_request=12.0,"
+        b"rx_success=4598.0,rx_fail_nothing=108.0,rx_fail_partial=5.0,rx_fail_corrupt=1.0,"
+        b"rssi=-80.0 1795255200000",
+        b"mqtt_consumer,channel=device,serial=114184609397 bootloaderversion=104.0,"
+        b"hwpartnumber=269553683.0 1795255200000",
+        b"mqtt_consumer,channel=status,serial=114184609397 last_update=1795255198.0 1795255200000",
+    ]
+
+
+def test_hardware_that_is_no_number_has_no_place_among_numbers() -> None:
+    assert opendtu(sample(values={"hardware_part": "HW-1", "bootloader_version": "1.0"})) == []
 
 
 @pytest.mark.parametrize(

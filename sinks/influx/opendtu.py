@@ -2,10 +2,12 @@
 
 Measurement `mqtt_consumer`, tags `serial` and `channel`, one float per leaf of OpenDTU's topics:
 `solar/<serial>/<channel>/<field>`. Channel "0" is the AC side, "1" to "6" are the DC inputs, and
-"status" is the rest. Telegraf's own tags `host` and `topic` are left out: no query reads them.
+"status", "radio" and "device" are the rest. Telegraf's own tags `host` and `topic` are left out: no
+query reads them. So are the totals: as a serial number of theirs dashboards would offer "ac".
 """
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ MEASUREMENT: Final = "mqtt_consumer"
 MAKER: Final = "hoymiles"
 INPUTS: Final = range(1, 7)
 _WH_IN_KWH = 1000.0
+_DIGITS: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 # OpenDTU's channel and leaf <- field of the contract, and what it is multiplied with.
 AC: Final = (
@@ -51,12 +54,29 @@ STATUS: Final = (
     ("limit_relative", "power_limit_percent", 1.0),
     ("limit_absolute", "power_limit_w", 1.0),
 )
+RADIO: Final = (
+    ("tx_request", "radio_sent_count", 1.0),
+    ("tx_re_request", "radio_resent_count", 1.0),
+    ("rx_success", "radio_received_count", 1.0),
+    ("rx_fail_nothing", "radio_unanswered_count", 1.0),
+    ("rx_fail_partial", "radio_partial_count", 1.0),
+    ("rx_fail_corrupt", "radio_corrupt_count", 1.0),
+    ("rssi", "signal_dbm", 1.0),
+)
+# Numbers there, and texts here: nobody calculates with them.
+DEVICE: Final = (
+    ("bootloaderversion", "bootloader_version", 1.0),
+    ("hwpartnumber", "hardware_part", 1.0),
+)
 TABLE: Final = {
     **{("0", leaf): (field, factor) for leaf, field, factor in AC},
     **{(str(n), leaf): (field.format(n), factor) for n in INPUTS for leaf, field, factor in DC},
     **{("status", leaf): (field, factor) for leaf, field, factor in STATUS},
+    **{("radio", leaf): (field, factor) for leaf, field, factor in RADIO},
+    **{("device", leaf): (field, factor) for leaf, field, factor in DEVICE},
 }
-# `last_update`: when the DTU last heard of the inverter, in seconds since 1970.
+# `last_update`: when the DTU last heard of the inverter, in seconds since 1970; or from its age.
+UPDATED: Final = "last_update_s"
 AGE: Final = "data_age_s"
 
 # Samples of inverters that have not said yet who they are: `info` comes with the first of them.
@@ -126,8 +146,12 @@ class OpenDtuLayout:
 def _values(sample: Sample) -> Iterator[tuple[str, str, float]]:
     for (channel, leaf), (field, factor) in TABLE.items():
         value = sample.values.get(field)
+        if isinstance(value, str) and channel == "device" and _DIGITS.fullmatch(value):
+            value = int(value)
         if isinstance(value, bool | int | float):
             yield channel, leaf, round(float(value) * factor, 6)
-    age_s = sample.values.get(AGE)
-    if isinstance(age_s, int | float):
+    updated_s, age_s = sample.values.get(UPDATED), sample.values.get(AGE)
+    if isinstance(updated_s, int | float):
+        yield "status", "last_update", float(updated_s)
+    elif isinstance(age_s, int | float):
         yield "status", "last_update", float(round(sample.time_ms / 1000 - age_s))
