@@ -21,7 +21,7 @@ from broker.certificates import ALWAYS, Authority, valid_until
 from broker.configuration import Listener, Plan, listener, locked
 from broker.files import Account, Owner, Writer, account, has_account, name_of, owner_of
 from broker.passwords import new_password, read_hashes, write_hashes
-from broker.roles import WATCH, Role, User, access_list, components
+from broker.roles import DISCOVERY, WATCH, Role, User, access_list, components
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerStart, Settings
 from heliobus.topics import slug
@@ -129,6 +129,8 @@ class Accounts:
             raise ConfigError(
                 f"a device needs the topics that it uses: add --topic, such as --topic {name}"
             )
+        if role is Role.HOMEASSISTANT and not topics:
+            topics = [DISCOVERY]
         self._asked["added"][name] = {"role": role.value, "topics": topics}
 
     def remove(self, name: str) -> None:

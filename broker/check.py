@@ -2,10 +2,12 @@
 
 A broker's answers prove nothing: mosquitto grants every subscription, and acknowledges a refused
 message to clients of MQTT 3.1.1. So each user publishes on everybody's topics, and it is seen
-what arrives, and at whom. The topics of this check hold its own name, which nobody uses; its
-messages are empty and not retained; so a running house takes no notice.
+what arrives, and at whom. The topics of this check hold its own name, which nobody uses (a right
+on one topic only is not tried, but for the status of Home Assistant); its messages are empty and
+not retained; so a running house takes no notice.
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -122,6 +124,8 @@ class Check:
                 )
                 continue
             seen.probes = tuple(self._probes(f"{PROBE}_{self._nonce}_{number}"))
+            if seen.user.role is Role.HOMEASSISTANT:  # nobody else: that it was heard proves his
+                seen.probes += tuple(f"{topic}/status" for topic in seen.user.topics)
             self._look_at_the_certificate(seen.peer)
 
     def _is_open(self) -> bool:
@@ -160,6 +164,13 @@ class Check:
                 yield topics.device(device, probe)
             for topic in seen.user.topics:
                 yield f"{topic}/{probe}"
+            for right in seen.user.foreign:
+                if (topic := re.sub("[+#]", probe, right.filter)) != right.filter:
+                    yield topic
+            if seen.user.finds:
+                yield topics.device(probe, "availability")
+            if seen.user.role is Role.HOMEASSISTANT:
+                yield topics.component(probe, f"set/{probe}/{probe}")
             if seen.user.role is Role.OPERATOR:
                 yield topics.command(probe, seen.user.name)
         yield topics.device(probe, "state")

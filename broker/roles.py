@@ -4,6 +4,7 @@ An access list of mosquitto allows what it names and nothing else. Its `pattern`
 every user, readers and devices too, so each user gets lines of his own instead.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -11,9 +12,12 @@ from itertools import product
 from types import MappingProxyType
 from typing import Final
 
-from heliobus.settings import Settings
+from heliobus import components as kit
+from heliobus.errors import ConfigError
+from heliobus.settings import BridgeSettings, BrokerSettings, Settings, SinkSettings
 
 WATCH: Final = "watch"  # the reader that `heliobus watch` and its owner log in as
+DISCOVERY: Final = "homeassistant"  # the prefix of discovery, unless somebody has changed it
 
 
 class Role(Enum):
@@ -24,6 +28,7 @@ class Role(Enum):
     DEVICE = "device"
     READER = "reader"
     OPERATOR = "operator"
+    HOMEASSISTANT = "homeassistant"
 
 
 _READS_ALL = (("read", "{base}/#"), ("read", "$SYS/#"))  # `#` alone does not reach $SYS
@@ -51,18 +56,20 @@ _RIGHTS: Final[Mapping[Role, Sequence[tuple[str, str]]]] = MappingProxyType(
             ("write", "{base}/+/+/set/{name}"),
             ("readwrite", "{topic}/#"),
         ),
+        Role.HOMEASSISTANT: (
+            ("read", "{base}/#"),
+            ("read", "{topic}/#"),  # what is announced to it
+            ("readwrite", "{topic}/status"),  # its birth and its will
+            ("write", "{base}/+/bus/+/set/#"),  # plain values, to the sink that makes commands
+        ),
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A user of the broker; `devices` are a bridge's own, `topics` what somebody was given."""
-
-    name: str
-    role: Role
-    devices: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
+# A bridge whose devices are found: their names are not known before.
+_FOUND: Final = tuple(
+    ("write", f"{{base}}/{{site}}/+/{leaf}") for leaf in ("state", "info", "availability")
+)
+_ACCESS: Final = ("read", "write", "readwrite")
+_FILTER: Final = re.compile(r"(?![$/])(([^+#\s\0/]*|\+)/)*([^+#\s\0/]+|\+|#)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +80,70 @@ class Right:
     filter: str
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of the broker; `devices` are a bridge's own, `topics` what somebody was given.
+
+    `finds`: it has devices besides, which it finds. `foreign`: what it does beyond heliobus.
+    """
+
+    name: str
+    role: Role
+    devices: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    finds: bool = False
+    foreign: tuple[Right, ...] = ()
+
+
 def components(settings: Settings) -> list[User]:
-    """Give the users of a configuration's components."""
+    """Give the users of a configuration's components. Raise ConfigError."""
     bridges = [
-        User(bridge.name, Role.BRIDGE, devices=tuple(device.name for device in bridge.devices))
+        User(
+            bridge.name,
+            Role.BRIDGE,
+            devices=tuple(device.name for device in bridge.devices),
+            finds=kit.listens(bridge.type),
+            foreign=_foreign(bridge, kit.Kind.BRIDGE, settings),
+        )
         for bridge in settings.bridges.values()
     ]
-    return [*bridges, *(User(sink, Role.SINK) for sink in settings.sinks)]
+    sinks = [
+        User(sink.name, Role.SINK, foreign=_foreign(sink, kit.Kind.SINK, settings))
+        for sink in settings.sinks.values()
+    ]
+    return [*bridges, *sinks]
+
+
+def _foreign(
+    component: BridgeSettings | SinkSettings, kind: kit.Kind, settings: Settings
+) -> tuple[Right, ...]:
+    """Give what a component does on this broker beyond heliobus. Raise ConfigError."""
+    options = component.options
+    if any(isinstance(value, BrokerSettings) for value in options.values()):
+        return ()  # it does that on another broker
+    found = kit.foreign_topics(kind, component.type, options, folder=settings.folder)
+    for access, place in found:
+        if access not in _ACCESS or not _FILTER.fullmatch(place):
+            raise ConfigError(
+                f"{kind.value}s.{component.name}: its folder asks for {access!r:.20} on"
+                f" {place!r:.80}, expected read, write or readwrite, and a topic filter"
+            )
+        if access != "read" and _reaches(place, settings.base_topic):
+            raise ConfigError(
+                f"{kind.value}s.{component.name}: it would have to write {place}, but below"
+                f" {settings.base_topic}/ each component writes only what is its own"
+            )
+    return tuple(Right(access, place) for access, place in found)
+
+
+def _reaches(place: str, base: str) -> bool:
+    """Say whether a filter takes in a topic below the base topic."""
+    levels, wanted = place.split("/"), base.split("/")
+    if "#" in levels[: len(wanted)]:
+        levels = levels[: levels.index("#")]
+    elif len(levels) <= len(wanted):
+        return False
+    return all(level in ("+", name) for level, name in zip(levels, wanted, strict=False))
 
 
 def rights(user: User, settings: Settings) -> list[Right]:
@@ -88,7 +152,7 @@ def rights(user: User, settings: Settings) -> list[Right]:
 
 
 def _written_out(user: User, settings: Settings) -> Iterator[Right]:
-    for access, template in _RIGHTS[user.role]:
+    for access, template in (*_RIGHTS[user.role], *(_FOUND if user.finds else ())):
         devices: Iterable[str] = user.devices if "{device}" in template else ("",)
         topics: Iterable[str] = user.topics if "{topic}" in template else ("",)
         for device, topic in product(devices, topics):
@@ -100,6 +164,7 @@ def _written_out(user: User, settings: Settings) -> Iterator[Right]:
                 topic=topic,
             )
             yield Right(access, place)
+    yield from user.foreign
 
 
 def access_list(users: Iterable[User], settings: Settings) -> str:

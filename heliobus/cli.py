@@ -308,7 +308,11 @@ def broker_init(
 @broker.command("add-user")
 @click.argument("name")
 @_FOLDER
-@click.option("--role", type=click.Choice(["device", "reader", "operator"]), required=True)
+@click.option(
+    "--role",
+    type=click.Choice(["device", "reader", "operator", "homeassistant"]),
+    required=True,
+)
 @click.option("--topic", "topics", multiple=True, help="What its own topics begin with.")
 @click.pass_obj
 def broker_add_user(
@@ -318,7 +322,8 @@ def broker_add_user(
 
     A device reads and writes its own topics and nothing else. A reader reads everything of
     heliobus, and the topics it is given. An operator is a reader that also gives commands, under
-    its own name, and writes the topics it is given.
+    its own name, and writes the topics it is given. Home Assistant reads everything of heliobus
+    and what is announced to it, and sets plain values.
     """
     from broker import commands as work
     from broker.roles import Role

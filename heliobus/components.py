@@ -14,6 +14,8 @@ gives values and units, and in `simulator.py` SIMULATOR, which is called with `f
 it plays several models, `variant`.
 A sink may export `prepare(settings, folder=, admin=)`, which makes what it needs at its server
 and gives a line for each thing that it did. `admin` is "" where no administrator's file was named.
+Either may export `foreign_topics(options)`, or `foreign_topics(options, folder)` where relative
+paths matter: (access, filter) for each line that its user needs in the broker's access list.
 An entry point of the group heliobus.bridges or heliobus.sinks names the class itself; its
 config.json lies beside its module. Listing imports no component.
 """
@@ -23,10 +25,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from heliobus.errors import ConfigError
+
+_FOREIGN_TOPICS = "foreign_topics"
 
 
 class Kind(Enum):
@@ -112,6 +117,30 @@ def decoder(name: str) -> Any:
     return _import(found, found.module, "decode_line")
 
 
+def foreign_topics(
+    kind: Kind, name: str, options: Mapping[str, Any], *, folder: Path
+) -> list[tuple[str, str]]:
+    """Give (access, filter) for what a component does on the broker beyond heliobus' own topics.
+
+    Only what speaks of it is imported: the others may need packages that are not here, where only
+    the broker runs. Raise ConfigError.
+    """
+    found = _known(kind, name)
+    if not _mentions(found.module, _FOREIGN_TOPICS):
+        return []
+    function = _import(found, found.module, _FOREIGN_TOPICS)
+    given = {"folder": folder} if "folder" in signature(function).parameters else {}
+    return [*function(options, **given)]
+
+
+def _mentions(module: str, word: str) -> bool:
+    """Say whether a word stands in the source of a module, without importing it."""
+    try:
+        return word in _source(module).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def preparer(name: str) -> Any:
     """Import the function `prepare` of a sink. Raise ConfigError."""
     found = _known(Kind.SINK, name)
@@ -181,7 +210,7 @@ def _plugins(kind: Kind) -> Iterator[Component]:
     for point in sorted(points, key=lambda point: point.name):
         source = point.dist.name if point.dist else point.module
         try:
-            config, fault = _config(_module_folder(point.module) / "config.json")
+            config, fault = _config(_source(point.module).parent / "config.json")
         except ConfigError as error:
             config, fault = {}, str(error)
         yield Component(
@@ -195,7 +224,7 @@ def _plugins(kind: Kind) -> Iterator[Component]:
         )
 
 
-def _module_folder(module: str) -> Path:
+def _source(module: str) -> Path:
     """Find where a module lies without importing it; Python imports only its parents."""
     from importlib.util import find_spec
 
@@ -206,7 +235,7 @@ def _module_folder(module: str) -> Path:
         raise ConfigError(f"its module {module} cannot be found: {reason}") from error
     if spec is None or spec.origin is None:
         raise ConfigError(f"its module {module} is not there; install its package again")
-    return Path(spec.origin).parent
+    return Path(spec.origin)
 
 
 def _config(path: Path) -> tuple[Mapping[str, Any], str]:
