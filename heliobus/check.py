@@ -103,6 +103,8 @@ def _told(sink: SinkSettings) -> Iterator[str]:
             yield f"{key} {_address(value)}"
         elif not note.get("secret"):
             yield f"{key} {_option(value, note)}"
+    if not components.stores(sink.type):
+        return
     yield f"backfill {'all' if sink.backfill_s is None else duration_text(sink.backfill_s)}"
 
 

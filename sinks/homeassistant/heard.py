@@ -1,0 +1,68 @@
+"""What others have said on the bus and on Home Assistant's topics, read with care.
+
+Anybody may publish anything there: what cannot be used is refused in one line, never more.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from heliobus.errors import FrameError
+from heliobus.sample import load_object
+from sinks.homeassistant.devices import ORIGIN, Payload
+from sinks.homeassistant.names import Place
+
+Body = dict[str, Any]
+DTU = "dtu_"
+
+
+def info(payload: bytes) -> Body:
+    """Read what a device says about itself. Raise FrameError."""
+    body = load_object(payload)
+    if not isinstance(body.get("kind"), str):
+        raise FrameError(f"kind: found {body.get('kind')!r:.60}, expected the name of a kind")
+    return body
+
+
+def status(payload: bytes) -> Body:
+    """Read what a component says about itself. Raise FrameError."""
+    return load_object(payload)
+
+
+def own_config(where: Place, base: str, payload: bytes) -> Payload | None:
+    """Read what we have told Home Assistant; None: it is not ours, or of no use. Raise FrameError.
+
+    Another installation may name its devices alike, but has another base topic.
+    """
+    body = load_object(payload)
+    origin, device, cmps = body.get("o"), body.get("dev"), body.get("cmps")
+    if not isinstance(origin, Mapping) or origin.get("name") != ORIGIN["name"]:
+        return None
+    availability = body.get("avty")
+    first = availability[0] if isinstance(availability, list) and availability else {}
+    topic = first.get("t") if isinstance(first, Mapping) else None
+    if not isinstance(topic, str) or not topic.startswith(f"{base}/{where.site}/"):
+        return None
+    if not isinstance(device, dict) or not _are_entities(cmps):
+        raise FrameError("found no device or entities in it, expected a config of heliobus")
+    return body
+
+
+def _are_entities(cmps: object) -> bool:
+    return isinstance(cmps, dict) and all(
+        isinstance(one, dict)
+        and isinstance(one.get("p"), str)
+        and isinstance(one.get("uniq_id", ""), str)
+        for one in cmps.values()
+    )
+
+
+def foreign_serials(node: str, payload: bytes) -> frozenset[str]:
+    """Give the serial numbers of a device that somebody else announces. Raise FrameError."""
+    body = load_object(payload)
+    origin = body.get("o", body.get("origin"))
+    if isinstance(origin, Mapping) and origin.get("name") == ORIGIN["name"]:
+        return frozenset()
+    device = body.get("dev", body.get("device"))
+    ids = device.get("ids", device.get("identifiers")) if isinstance(device, Mapping) else None
+    found = [node.removeprefix(DTU), *(ids if isinstance(ids, list) else [ids])]
+    return frozenset(one.casefold() for one in found if isinstance(one, str) and one)

@@ -1,0 +1,102 @@
+"""What Home Assistant is to be told, of all that is known."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from heliobus.topics import Topics
+from sinks.homeassistant.components import Components
+from sinks.homeassistant.devices import Around, Devices, Payload
+from sinks.homeassistant.entities import words
+from sinks.homeassistant.heard import Body
+from sinks.homeassistant.names import Place, place
+
+if TYPE_CHECKING:
+    from heliobus.contract import Contract
+
+
+@dataclass
+class Known:
+    """What is known: devices, components, and serial numbers that others announce, by topic."""
+
+    infos: dict[Place, Body] = field(default_factory=dict)
+    statuses: dict[Place, Body] = field(default_factory=dict)
+    foreign: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.infos.clear()
+        self.statuses.clear()
+        self.foreign.clear()
+
+
+class Wanted:
+    """Makes the payloads of all that is known and not left out."""
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        contract: "Contract",
+        topics: Topics,
+        sink: str,
+    ) -> None:
+        self._leave_out: Collection[str] = options["leave_out"]
+        self._leaves_doubles = options["opendtu"] == "leave_out"
+        self._shows_health: bool = options["health"]
+        self._devices = Devices(contract, topics, sink)
+        self._components = Components(contract, topics.base)
+
+    def payloads(self, known: Known, told: Mapping[str, Payload]) -> dict[str, Payload]:
+        """Give the payloads by their ids, a device before those that are reached through it."""
+        payloads: dict[str, Payload] = {}
+        infos = known.infos.items()
+        for where, info in sorted(infos, key=lambda one: ("via" in one[1], one[0].id)):
+            if not self.is_left_out(where, known):
+                around = self._around(where, info, known, told)
+                payloads.update(self._devices.payloads(where, info, around))
+        for where, status in sorted(known.statuses.items(), key=lambda one: one[0].id):
+            if not self.is_left_out(where, known):
+                payloads[where.id] = self.component(where, status, told)
+        return payloads
+
+    def component(self, where: Place, status: Body, told: Mapping[str, Payload]) -> Payload:
+        """Give the payload of one component."""
+        name = self._devices.name(where)
+        so_far = told.get(where.id, {}).get("cmps", {})
+        return self._components.payload(where, status, name=name, known=so_far.keys())
+
+    def is_left_out(self, where: Place, known: Known) -> bool:
+        """Say whether Home Assistant is not to be told of it."""
+        if where.component and not self._shows_health:
+            return True
+        names = (where.owner, f"{where.site}/{where.owner}")
+        patterns = self._leave_out
+        by_name = any(fnmatchcase(name, one) for name in names for one in patterns)
+        return by_name or bool(self.double(where, known))
+
+    def double(self, where: Place, known: Known) -> str:
+        """Give the serial number by which somebody else announces this device; "" for none."""
+        serial = words(known.infos.get(where.whole, {}).get("serial"))
+        others = known.foreign.values() if self._leaves_doubles and serial else ()
+        return serial if any(serial.casefold() in serials for serials in others) else ""
+
+    def _around(
+        self, where: Place, info: Body, known: Known, told: Mapping[str, Payload]
+    ) -> Around:
+        bridge = Place(where.site, component=words(info.get("bridge")))
+        via = Place(where.site, words(info.get("via")))
+        is_there = via != where and via in known.infos and not self.is_left_out(via, known)
+        return Around(
+            bridge_has_status=bridge in known.statuses,
+            parts=list(_parts(where, told)),
+            via=via.id if is_there else "",
+        )
+
+
+def _parts(where: Place, told: Mapping[str, Payload]) -> Iterator[str]:
+    for name in told:
+        found = place(name)
+        if found is not None and found.part and found.whole == where:
+            yield found.part

@@ -1,0 +1,413 @@
+"""The Home Assistant sink over time: what is told when, and what is taken away when."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliobus.bus import Message
+from sinks.homeassistant import READ_S, foreign_topics
+from tests.homeassistant_sink import CONTRACT, OPTIONS, Broker, homeassistant, info, topic
+
+INFO = "heliobus/farm/inverter/info"
+CONFIG = topic("heliobus_farm_inverter")
+BRIDGE = "heliobus/farm/bus/axpert/status"
+DAY_S = 86_400.0
+
+
+def started(*fields: str, **options: Any) -> Broker:
+    """Give a broker where an inverter with these fields is announced."""
+    broker = Broker(**options)
+    broker.put(INFO, info(*(fields or ("mode", "pv_w"))))
+    broker.put(BRIDGE, {"state": "online"})
+    broker.start()
+    return broker
+
+
+def entities(broker: Broker, name: str = "heliobus_farm_inverter") -> list[str]:
+    cmps = broker.config(name)["cmps"]
+    return [key for key, one in cmps.items() if "uniq_id" in one]
+
+
+# ---------------------------------------------------------------------- at the start
+
+
+def test_nothing_is_said_before_what_is_retained_has_been_read() -> None:
+    broker = Broker()
+    broker.put(INFO, info("pv_w"))
+    broker.sink.connected(broker.now_s)
+    broker.hear(INFO, info("pv_w"), retained=True)
+    broker.hear("heliobus/farm/bus/hass/status", {"state": "online"})
+    assert broker.after(READ_S - 0.1) == []
+    assert broker.after(0.1) == [CONFIG]
+
+
+def test_a_slow_broker_is_waited_for() -> None:
+    broker = Broker()
+    broker.sink.connected(broker.now_s)
+    broker.hear(INFO, info("pv_w"), retained=True)
+    assert broker.after(20) == []
+    broker.hear("heliobus/farm/bus/hass/status", {"state": "online"}, retained=True)
+    assert broker.after(1) == []  # the old one of before the start
+    broker.hear("heliobus/farm/bus/hass/status", {"state": "online"})
+    assert broker.after(0) == [CONFIG]
+
+
+def test_a_second_start_publishes_nothing() -> None:
+    broker = started("mode", "pv_w", "pv_01_w", "pv_02_w", health=True)
+    assert broker.start() == []
+    assert broker.connect() == []
+
+
+def test_what_changed_while_we_were_away_is_published_alone() -> None:
+    broker = started()
+    broker.put("heliobus/farm/bank/info", info("soc_percent", kind="battery"))
+    broker.start()
+    broker.put(INFO, info("mode", "pv_w", title="Shed"))
+    assert broker.start() == [CONFIG]
+    assert broker.config("heliobus_farm_inverter")["dev"]["name"] == "Shed"
+
+
+def test_a_new_device_is_announced_once_all_of_it_has_come() -> None:
+    broker = started()
+    broker.put("heliobus/farm/bank/info", info("soc_percent", kind="battery"))
+    assert broker.after(1.9) == []
+    assert broker.after(0.1) == [topic("heliobus_farm_bank")]
+    assert broker.after(DAY_S) == []
+
+
+def test_a_device_without_fields_waits_for_its_first_ones() -> None:
+    broker = Broker()
+    broker.put(INFO, info())
+    assert broker.start() == []
+    broker.put(INFO, info("pv_w"))
+    assert broker.after() == [CONFIG]
+
+
+def test_all_is_published_again_when_home_assistant_starts() -> None:
+    broker = started("mode", "pv_w", "pv_01_w", "pv_02_w")
+    broker.hear("homeassistant/status", b"offline")
+    assert broker.after(0.2) == []
+    broker.hear("homeassistant/status", b"online")
+    assert broker.after(0.2) == [
+        CONFIG,
+        topic("heliobus_farm_inverter-pv_01"),
+        topic("heliobus_farm_inverter-pv_02"),
+    ]
+    assert broker.after(0.2) == []
+
+
+# ---------------------------------------------------------------------- entities that come and go
+
+
+def test_a_new_field_is_added() -> None:
+    broker = started("mode")
+    broker.put(INFO, info("mode", "pv_w"))
+    assert broker.after() == [CONFIG]
+    assert entities(broker) == ["mode", "pv_w"]
+
+
+def test_a_bridge_that_knows_less_after_its_start_takes_nothing_away() -> None:
+    broker = started("mode", "pv_w", "pv_01_w", "pv_02_w")
+    broker.put(INFO, info("mode", "pv_01_w"))
+    assert broker.after() == []
+    assert broker.start() == []
+    broker.put(INFO, info())
+    assert broker.after(3600) == []
+
+
+def test_the_identity_stays_while_a_device_is_silent_about_itself() -> None:
+    broker = Broker()
+    broker.put(INFO, info("mode", maker="Voltronic", model="MAX", serial="1", firmware="7"))
+    broker.start()
+    broker.put(INFO, info("mode"))
+    assert broker.after() == []
+    broker.put(INFO, info("mode", maker="Voltronic", model="MAX", serial="1", firmware="8"))
+    assert broker.after() == [CONFIG]
+    assert broker.config("heliobus_farm_inverter")["dev"]["sw"] == "8"
+
+
+def test_a_field_that_is_gone_for_a_day_is_removed_once_and_then_left_out() -> None:
+    broker = started("mode", "pv_w")
+    broker.put(INFO, info("mode"))
+    assert broker.after() == []
+    assert broker.after(DAY_S - 1) == []
+    assert broker.after(1) == [CONFIG]
+    assert broker.config("heliobus_farm_inverter")["cmps"]["pv_w"] == {"p": "sensor"}
+    assert broker.start() == []  # Home Assistant may not have seen it yet
+    assert broker.after(600) == [CONFIG]
+    assert list(broker.config("heliobus_farm_inverter")["cmps"]) == ["mode"]
+    assert broker.after(DAY_S) == []
+
+
+def test_the_fields_of_the_device_before_are_removed_at_once() -> None:
+    broker = Broker()
+    broker.put(INFO, info("mode", "pv_w", serial="1"))
+    broker.start()
+    broker.put(INFO, info("mode", serial="2"))
+    assert broker.after() == [CONFIG]
+    assert broker.config("heliobus_farm_inverter")["cmps"]["pv_w"] == {"p": "sensor"}
+
+
+def test_a_value_of_another_type_is_removed_before_it_is_added() -> None:
+    broker = started("mode", "pv_w")
+    changed = info("mode", "pv_w")
+    changed["fields"]["pv_w"] = {"type": "boolean", "every_s": 5}
+    broker.put(INFO, changed)
+    broker.after()
+    assert broker.config("heliobus_farm_inverter")["cmps"]["pv_w"] == {"p": "sensor"}
+    broker.after()
+    assert broker.config("heliobus_farm_inverter")["cmps"]["pv_w"]["p"] == "binary_sensor"
+
+
+def test_a_string_that_becomes_a_device_is_removed_before_it_is_added() -> None:
+    broker = started("mode", "pv_01_w")
+    assert entities(broker) == ["mode", "pv_01_w"]
+    broker.put(INFO, info("mode", "pv_01_w", "pv_02_w"))
+    second = topic("heliobus_farm_inverter-pv_02")
+    assert broker.after() == [CONFIG, second]
+    assert broker.config("heliobus_farm_inverter")["cmps"]["pv_01_w"] == {"p": "sensor"}
+    assert broker.after() == [topic("heliobus_farm_inverter-pv_01")]
+    first = broker.config("heliobus_farm_inverter-pv_01")["cmps"]["pv_01_w"]
+    assert first["uniq_id"] == "heliobus_farm_inverter_pv_01_w"
+
+
+# ---------------------------------------------------------------------- devices that go
+
+
+def test_a_device_whose_info_is_cleared_goes_with_its_parts() -> None:
+    broker = started("mode", "pv_01_w", "pv_02_w")
+    broker.put(INFO, b"")
+    assert broker.after(9) == []
+    assert broker.after(3) == []  # counted from when it was noticed
+    assert sorted(broker.after(10)) == sorted(
+        [CONFIG, *(topic(f"heliobus_farm_inverter-pv_0{n}") for n in (1, 2))]
+    )
+    assert broker.configs == []
+
+
+def test_a_device_that_goes_to_another_bridge_stays() -> None:
+    broker = started("mode")
+    broker.put(INFO, b"")
+    broker.after(5)
+    broker.put(INFO, info("mode", bridge="other"))
+    assert broker.after() == [CONFIG]  # without the bridge whose status nobody has heard
+    assert broker.after(60) == []
+
+
+def test_a_device_that_went_while_we_were_away_goes_after_a_minute() -> None:
+    broker = started("mode")
+    del broker.retained[INFO]
+    assert broker.start() == []
+    assert broker.after(59) == []
+    assert broker.after(1) == [CONFIG]
+
+
+def test_a_device_whose_site_is_all_silent_stays() -> None:
+    broker = started("mode")
+    broker.retained = {CONFIG: broker.retained[CONFIG]}
+    assert broker.start() == []
+    assert broker.after(DAY_S) == []
+    assert broker.sink.details() == {
+        "announced": 1,
+        "entities": 1,
+        "hints": ["nothing is heard of the site farm: its devices stay in Home Assistant"],
+    }
+    broker.put("heliobus/farm/bank/info", info("soc_percent", kind="battery"))
+    broker.after()
+    assert broker.after(60) == [CONFIG]
+
+
+def test_a_broker_that_did_not_tell_all_costs_no_device() -> None:
+    broker = started("mode")
+    del broker.retained[INFO]
+    broker.put("heliobus/farm/bank/info", info("soc_percent", kind="battery"))
+    broker.sink = homeassistant()
+    assert broker.connect(slow=True) == [topic("heliobus_farm_bank")]
+    assert broker.after(DAY_S) == []
+
+
+def test_what_home_assistant_removed_is_not_told_again_at_once() -> None:
+    broker = started("mode")
+    broker.put(CONFIG, b"")
+    assert broker.after(60) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "state"),
+    [
+        ("zigbee2mqtt_1", "Zigbee2MQTT", "heliobus/farm/inverter/availability"),
+        ("heliobus_farm_old", "other", "heliobus/farm/old/availability"),
+        ("heliobus_farm_old", "heliobus", "solar/farm/old/availability"),
+    ],
+)
+def test_what_others_announce_is_left_alone(name: str, origin: str, state: str) -> None:
+    broker = started("mode")
+    body = {"o": {"name": origin}, "dev": {"ids": ["x"]}, "avty": [{"t": state}], "cmps": {}}
+    broker.put(topic(name), body)
+    broker.start()
+    assert broker.after(DAY_S) == []
+
+
+# ---------------------------------------------------------------------- what is left out
+
+
+@pytest.mark.parametrize("name", ["inverter", "inv*", "farm/inverter"])
+def test_a_device_is_left_out_by_its_name(name: str) -> None:
+    broker = started("mode", "pv_01_w", "pv_02_w")
+    broker.options = {"leave_out": [name]}
+    assert CONFIG in broker.start()
+    assert broker.configs == []
+
+
+def test_health_is_there_until_it_is_switched_off() -> None:
+    broker = started("mode", health=True)
+    assert "heliobus_farm-bus-axpert" in broker.configs
+    broker.options = {"health": False}
+    broker.start()
+    assert broker.configs == ["heliobus_farm_inverter"]
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "homeassistant/binary_sensor/dtu_114172608275/reachable/config",
+        "homeassistant/sensor/dtu_114172608275/ch0_Power/config",
+    ],
+)
+def test_an_inverter_that_opendtu_announces_is_left_out_and_said(
+    theirs: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = Broker()
+    broker.put("heliobus/farm/roof/info", info("output_w", serial="114172608275"))
+    broker.put(theirs, {"name": "Power", "dev": {"ids": "114172608275"}})
+    assert broker.start() == []
+    text = (
+        "roof: left out, as OpenDTU announces inverter 114172608275 to Home Assistant itself."
+        " Switch that off in OpenDTU, or set 'opendtu: announce'"
+    )
+    assert caplog.messages == [text]
+    assert broker.sink.details()["hints"] == [text]
+    broker.put(theirs, b"")
+    assert broker.after() == [topic("heliobus_farm_roof")]
+    assert "hints" not in broker.sink.details()
+
+
+def test_an_inverter_that_opendtu_announces_is_told_all_the_same_on_request() -> None:
+    broker = Broker(opendtu="announce")
+    broker.put("heliobus/farm/roof/info", info("output_w", serial="114172608275"))
+    broker.put("homeassistant/binary_sensor/dtu_114172608275/reachable/config", {"dev": {}})
+    assert broker.start() == [topic("heliobus_farm_roof")]
+
+
+def test_the_serial_of_another_inverter_leaves_nothing_out() -> None:
+    broker = Broker()
+    broker.put("heliobus/farm/roof/info", info("output_w", serial="114172608276"))
+    broker.put("homeassistant/binary_sensor/dtu_114172608275/reachable/config", {"dev": {}})
+    assert broker.start() == [topic("heliobus_farm_roof")]
+
+
+# ---------------------------------------------------------------------- whatever is said
+
+
+@pytest.mark.parametrize(
+    ("where", "payload", "reason"),
+    [
+        (INFO, b"{", "not JSON: Expecting property name enclosed in double quotes"),
+        (INFO, b"[]", "found list, expected a JSON object"),
+        (INFO, b'{"kind": 1}', "kind: found 1, expected the name of a kind"),
+        ("heliobus/farm/Shed/info", b"{}", "topic: found Shed, expected up to 63 lower-case"),
+        (BRIDGE, b"online", "not JSON"),
+        (CONFIG, b"\xff", "not JSON"),
+        (CONFIG, b'{"o":{"name":"heliobus"},"avty":[{"t":"heliobus/farm/x"}]}', "found no device"),
+        ("homeassistant/sensor/dtu_1/ch0_Power/config", b"NaN", "not JSON: found NaN"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(
+    where: str, payload: bytes, reason: str
+) -> None:
+    broker = Broker()
+    broker.sink.connected(broker.now_s)
+    refused = broker.hear(where, payload, retained=True)
+    assert refused is not None
+    assert refused.startswith(reason)
+    assert "\n" not in refused
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+somebodys = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": json_values | st.just("inverter"),
+        "fields": json_values
+        | st.dictionaries(
+            st.sampled_from(["pv_w", "pv_01_w", "pv_02_w", "mode", "time", "Ä"]),
+            json_values
+            | st.dictionaries(
+                st.sampled_from(["unit", "title", "every_s", "enum", "type", "precision"]),
+                json_values,
+            ),
+        ),
+        "commands": json_values
+        | st.dictionaries(
+            st.sampled_from(["mode", "x", "Ä"]),
+            st.fixed_dictionaries(
+                {"type": st.sampled_from(["number", "string", "boolean", 3])},
+                optional=dict.fromkeys(["minimum", "maximum", "enum", "heliobus"], json_values),
+            ),
+        ),
+        "every_s": json_values, "bridge": json_values | st.just("axpert"), "via": json_values,
+        "title": json_values, "serial": json_values, "state": json_values, "devices": json_values,
+        "o": json_values | st.just({"name": "heliobus"}), "cmps": json_values, "dev": json_values,
+        "avty": json_values | st.just([{"t": "heliobus/farm/x"}]),
+    },
+)  # fmt: skip
+payloads = (
+    st.binary(max_size=40)
+    | json_values.map(lambda value: json.dumps(value).encode())
+    | somebodys.map(lambda value: json.dumps(value).encode())
+)
+TOPICS = [
+    INFO, BRIDGE, CONFIG, topic("heliobus_farm-bus-axpert"), topic("heliobus_farm_inverter-pv_01"),
+    topic("heliobus_x--y-z"), topic("other"), "homeassistant/status", "homeassistant/",
+    "homeassistant/sensor/dtu_1/ch0_Power/config", "heliobus/farm/bus/hass/set/inverter/mode",
+    "heliobus/farm/bus/hass/set/inverter/x", "heliobus/farm/bus/hass/status", "heliobus/Ä/b/info",
+]  # fmt: skip
+messages = st.builds(Message, st.sampled_from(TOPICS), payloads, st.booleans())
+
+
+@given(st.lists(messages, max_size=12))
+def test_whatever_anybody_publishes_it_lives_and_publishes_json(heard: list[Message]) -> None:
+    sink = homeassistant(health=True)
+    sink.connected(0.0)
+    for half, now_s in ((heard[:6], 0.0), (heard[6:], 40.0)):
+        for message in half:
+            refused = sink.take(message, now_s)
+            assert refused is None or ("\n" not in refused and len(refused) < 1000)
+        for outgoing in sink.due(now_s + 35.0):
+            if outgoing.payload:
+                json.loads(outgoing.payload)
+    json.dumps(sink.details())
+
+
+def test_the_topics_of_home_assistant_follow_the_prefix() -> None:
+    assert foreign_topics({**OPTIONS, "prefix": "ha/discovery"}) == [
+        ("write", "ha/discovery/device/+/config"),
+        ("read", "ha/discovery/status"),
+        ("read", "ha/discovery/device/+/config"),
+        ("read", "ha/discovery/binary_sensor/+/reachable/config"),
+        ("read", "ha/discovery/sensor/+/ch0_Power/config"),
+    ]
+
+
+def test_what_is_retained_is_asked_for_without_a_queue_that_may_overflow() -> None:
+    sink = homeassistant()
+    assert [one.qos for one in sink.subscriptions] == [1, 0, 0, 0, 0, 0, 0]
+    assert sink.subscriptions[0].filter == "heliobus/+/bus/hass/set/+/+"
+    assert CONTRACT.version
