@@ -45,6 +45,13 @@ START_S = 120.0
 STOP_S = 60.0
 
 _HOST = "127.0.0.1"
+# It comes without what reports to its makers, for which it would listen for names on every network.
+_MAIN = """
+import sys
+from homeassistant import __main__, bootstrap
+bootstrap.DEFAULT_INTEGRATIONS.remove("analytics")
+sys.exit(__main__.main())
+"""
 # What the tests are not about: pictures, and a machine that is busy.
 _HARMLESS = re.compile(r"Error loading libturbojpeg|Updating state for \S+ .* took")
 # Its own components and what they are made of; others complain of pip and of slow starts.
@@ -78,6 +85,17 @@ class Entity:
     unit: str | None = None
     device_class: str | None = None
     state_class: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Whether an entity, if it is there at all, has the state that is waited for."""
+
+    entity: Entity | None
+    state: str
+
+    def __bool__(self) -> bool:
+        return self.entity is not None and self.entity.state == self.state
 
 
 class HomeAssistant:
@@ -124,7 +142,7 @@ class HomeAssistant:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 # It ends when the tests do, however they end.
-                ["setpriv", "--pdeathsig", "TERM", self._python, "-m", "homeassistant", *options],
+                ["setpriv", "--pdeathsig", "TERM", self._python, "-c", _MAIN, *options],
                 cwd=self.folder,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
@@ -167,14 +185,15 @@ class HomeAssistant:
         found: Mapping[str, Mapping[str, Any]] = json.loads(self.render(_STATES))
         return {entity_id: Entity(**shown) for entity_id, shown in found.items()}
 
-    def shows(self, entity_id: str, state: str, deadline_s: float = 20.0) -> Entity:
+    def shows(self, entity_id: str, state: str, deadline_s: float = 30.0) -> Entity:
         """Wait until an entity is there with this state, and give it."""
 
-        def shown() -> list[Entity]:
-            entity = self.states().get(entity_id)
-            return [entity] if entity and entity.state == state else []
+        def seen() -> Seen:
+            return Seen(self.states().get(entity_id), state)
 
-        return wait_until(shown, f"{entity_id} = {state}", deadline_s)[0]
+        found = wait_until(seen, f"{entity_id} = {state}", deadline_s).entity
+        assert found is not None
+        return found
 
     def render(self, template: str) -> str:
         """Have it render a template: `device_attr("sensor.shed_power", "model")` in braces."""

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from bridges.voltronic.simulator import Simulator
+from heliobus.line import Faults
+from heliobus.simulation import serve_tcp
 from tests.ha_real import Entity, HomeAssistant
 from tests.helpers import BrokerProcess
+from tests.house import House
 
 # The first of them installs Home Assistant.
 pytestmark = [pytest.mark.slow, pytest.mark.broker, pytest.mark.timeout(900)]
@@ -35,6 +39,54 @@ GOOD: Mapping[str, Any] = {
             "val_tpl": "{{ 'ON' if value_json.door else 'OFF' }}",
         },
     },
+}
+NOON_S = 1_790_000_000 - 1_790_000_000 % 86400 + 12 * 3600.0
+# What is there of the inverter and of its bridge, as far as it is of different sorts.
+EXPECTED = {
+    "sensor.inverter": Entity(
+        state="battery", name="Inverter", device="Inverter", device_class="enum"
+    ),
+    "sensor.inverter_output_voltage": Entity(
+        state="230.1",
+        name="Inverter Output voltage",
+        device="Inverter",
+        unit="V",
+        device_class="voltage",
+        state_class="measurement",
+    ),
+    "sensor.inverter_yield": Entity(
+        state="10196.9",
+        name="Inverter Yield",
+        device="Inverter",
+        unit="kWh",
+        device_class="energy",
+        state_class="total_increasing",
+    ),
+    "sensor.inverter_battery_temperature": Entity(
+        state="25",
+        name="Inverter Battery temperature",
+        device="Inverter",
+        unit="°C",
+        device_class="temperature",
+        state_class="measurement",
+    ),
+    "sensor.inverter_pv_2": Entity(
+        state="471",
+        name="Inverter PV 2",
+        device="Inverter PV 2",
+        unit="W",
+        device_class="power",
+        state_class="measurement",
+    ),
+    "sensor.inverter_notices": Entity(
+        state="grid_lost", name="Inverter Notices", device="Inverter"
+    ),
+    "binary_sensor.inverter_charging": Entity(
+        state="on", name="Inverter Charging", device="Inverter"
+    ),
+    "binary_sensor.heliobus_axpert": Entity(
+        state="on", name="heliobus axpert", device="heliobus axpert", device_class="connectivity"
+    ),
 }
 
 
@@ -92,3 +144,48 @@ def test_home_assistant_complains_of_what_is_wrong(home: HomeAssistant) -> None:
     home.publish("shed/state", {"door": False})
     home.complains("WARNING homeassistant.helpers.template:", "no attribute 'power_w'")
     assert list(home.states()) == ["sensor.shed_power"]
+
+
+def test_an_inverter_is_in_home_assistant_whatever_is_killed_silent_or_restarted(
+    home: HomeAssistant, mosquitto: BrokerProcess, tmp_path: Path
+) -> None:
+    inverter, faults = Simulator("pi30max", clock=lambda: NOON_S), Faults()
+    with serve_tcp(inverter, faults=faults) as line:
+        devices = {"inverter": {"every": "0.5s", "timeout": "0.5s"}}
+        house = House(
+            tmp_path / "house",
+            mosquitto,
+            bridges={"axpert": {"type": "voltronic", "link": line.url, "devices": devices}},
+            sinks={"ha": {"type": "homeassistant"}},
+        )
+        with house.running("axpert", "ha"):
+            appears(home)
+            assert home.render("{{ device_attr('sensor.inverter', 'model') }}") == "MAX-8000"
+            everything = set(home.states())
+
+            house.kill("axpert")
+            home.shows("sensor.inverter", "unavailable")
+            home.shows("sensor.inverter_pv_2", "unavailable")
+            home.shows("binary_sensor.heliobus_axpert", "off")
+            home.restart()
+            home.shows("binary_sensor.heliobus_axpert", "off")
+            assert home.states()["sensor.inverter_yield"].state == "unavailable"
+            house.start("axpert")
+            appears(home)
+            assert everything <= set(home.states())
+
+            faults.set("silence", 1.0)
+            home.shows("sensor.inverter_output_voltage", "unavailable")
+            home.shows("sensor.heliobus_axpert_devices_offline", "1")
+            inverter.refused.add("QMOD")
+            faults.set("silence", 0.0)
+            home.shows("sensor.inverter_output_voltage", "230.1")
+            home.shows("sensor.inverter", "unknown")
+            assert home.complaints() == []
+
+
+def appears(home: HomeAssistant) -> None:
+    """Wait until all that is expected is there, just as it is expected, and nothing is missing."""
+    for entity_id, entity in EXPECTED.items():
+        assert home.shows(entity_id, entity.state) == entity
+    assert [name for name, one in home.states().items() if one.state == "unavailable"] == []
