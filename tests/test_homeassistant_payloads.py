@@ -191,7 +191,9 @@ def test_yes_or_no_is_a_binary_sensor() -> None:
 @pytest.mark.parametrize(
     ("every_s", "expires"), [(1, 60), (5, 60), (20, 80), (300, 1200), (0, None), (None, None)]
 )
-def test_a_value_expires_after_several_missed_ones(every_s: float | None, expires: int | None) -> None:
+def test_a_value_expires_after_several_missed_ones(
+    every_s: float | None, expires: int | None
+) -> None:
     body = info("mode")
     body["fields"]["pv_w"] = {"unit": "W"} if every_s is None else {"every_s": every_s}
     assert config(body)["cmps"]["pv_w"].get("exp_aft") == expires
