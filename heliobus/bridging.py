@@ -10,7 +10,7 @@ from typing import Any
 
 from heliobus import topics as t
 from heliobus.bus import Message
-from heliobus.claims import Claim, Claims
+from heliobus.claims import Claims
 from heliobus.component import Component
 from heliobus.contract import Contract
 from heliobus.errors import FrameError
@@ -58,6 +58,10 @@ class BridgeComponent(Component):
         self._faults = Faults(log)
 
     # ------------------------------------------------------------------ for the source
+
+    def refuses(self, device: str) -> bool:
+        """Say whether a device is another bridge's."""
+        return self._claims.refuses(device)
 
     def put(self, device: str, kind: str, values: Values, measured_s: float) -> Values:
         """Journal and send the values of a device; return what the contract lets pass.
@@ -178,7 +182,7 @@ class BridgeComponent(Component):
 
     def _refuse(self) -> None:
         for name in self._claims.devices:
-            if self._claims.state(name) is Claim.THEIRS:
+            if self._claims.refuses(name):
                 self.outbox.silence(name, silent=True)
                 self._source.allow(name, allowed=False)
                 self._faults.report(
@@ -257,8 +261,7 @@ class BridgeComponent(Component):
         return {"devices": devices, **self._source.details()}
 
     def _health(self, name: str, shown: Shown) -> dict[str, Any]:
-        refused = name in self._claims and self._claims.state(name) is Claim.THEIRS
-        state = "refused" if refused else "online" if shown.online else "offline"
+        state = "refused" if self._claims.refuses(name) else "online" if shown.online else "offline"
         return {"state": state, **self._source.health(name)}
 
 

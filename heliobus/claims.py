@@ -43,6 +43,12 @@ class Claims:
         """Say whether a device is ours to speak for."""
         return self._claims[device] in (Claim.CLAIMED, Claim.OURS)
 
+    def refuses(self, device: str) -> bool:
+        """Say whether a device is another's, as far as is known; also of one not known yet."""
+        if device in self._claims:
+            return self._claims[device] is Claim.THEIRS
+        return self._settled and not self._is_free(device)
+
     def add(self, devices: Iterable[str]) -> list[str]:
         """Take up devices that were found just now. Return those to publish."""
         new = [device for device in devices if device not in self._claims]

@@ -36,7 +36,6 @@ class Listening:
         self._own_base = f"{settings.base_topic}/"
         self._fields: dict[str, Mapping[str, float]] = {}
         self._online: dict[str, bool] = {}
-        self._theirs: set[str] = set()
         self._hints: set[str] = set()
         self._now_s = 0.0
         self._faults = Faults(log)
@@ -95,8 +94,7 @@ class Listening:
             self._bus.start()
 
     def allow(self, name: str, *, allowed: bool) -> None:
-        """Give samples of a device, or pass over what it says."""
-        (self._theirs.discard if allowed else self._theirs.add)(name)
+        """Leave it at that: a device speaks whether it is allowed or not."""
 
     def connected(self) -> None:
         """Begin anew where the bus is what we listen to."""
@@ -142,7 +140,7 @@ class Listening:
 
     def _send(self, reading: Reading) -> None:
         heard = self._listener.devices[reading.device]
-        if reading.device in self._theirs or not self._may(reading.device):
+        if not self._may(reading.device) or self._bridge.refuses(reading.device):
             return
         good = self._bridge.put(heard.name, heard.kind, reading.values, reading.measured_s)
         known = self._fields.get(heard.name, {})

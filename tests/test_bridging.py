@@ -5,7 +5,7 @@ import logging
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,9 @@ from heliobus.bridging import BridgeComponent
 from heliobus.errors import FrameError
 from heliobus.link import Link
 from heliobus.sample import Values
-from heliobus.settings import (
-    BridgeSettings,
-    BrokerSettings,
-    BrokerStart,
-    ClockSettings,
-    DeviceSettings,
-    Settings,
-)
+from heliobus.settings import BridgeSettings, DeviceSettings
 from heliobus.simulation import serve_tcp
+from tests.bridge_site import OFFLINE, ONLINE, Site, running, state_of, told
 from tests.helpers import BrokerProcess, wait_until
 from tests.house import BRIDGE, Counters, House
 from tests.processes import SITE, Ear
@@ -35,7 +29,6 @@ pytestmark = pytest.mark.broker
 
 
 CONTRACT = contract.load()
-ONLINE, OFFLINE = b"online", b"offline"
 
 
 class Battery:
@@ -68,18 +61,6 @@ def alive() -> None:
     Battery.dead.clear()
 
 
-@contextmanager
-def running(component: BridgeComponent) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=component.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 @pytest.fixture
 def line() -> Iterator[str]:
     with serve_tcp(Counters()) as service:
@@ -87,71 +68,28 @@ def line() -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Site:
-    """Where bridges are made: a broker, a data folder, a link that opens."""
+class Batteries(Site):
+    """A place with a link that opens."""
 
-    broker: BrokerProcess
-    folder: Path
     url: str
 
     def bridge(self, name: str, *devices: str, takeover: bool = False) -> BridgeComponent:
-        embedded = self.broker.kind is BrokerStart.EMBEDDED
         bridge = BridgeSettings(
             name,
             "battery",
             tuple(DeviceSettings(device, 0.05, self.url) for device in devices),
             takeover=takeover,
         )
-        return BridgeComponent(
-            Settings(
-                site=SITE,
-                folder=self.folder,
-                data=self.folder / name,
-                broker=BrokerSettings(port=self.broker.port, mqtt5=not embedded),
-                clock=ClockSettings(trust=True),
-            ),
-            bridge,
-            Asking(bridge, Battery),
-            CONTRACT,
-        )
-
-    def retained(self) -> dict[str, bytes]:
-        """Give what a client that comes now is told, by the topic below the site."""
-        with Ear(self.broker.port) as ear:
-
-            def ends() -> bool:
-                ear.say("x/end", {})
-                return bool(ear.heard("/x/end"))
-
-            wait_until(ends, "our own word, after all that is retained")
-            return {
-                message.topic.removeprefix(f"heliobus/{SITE}/"): bytes(message.payload)
-                for message in ear.heard("")
-                if message.retain
-            }
+        return BridgeComponent(self.settings(name), bridge, Asking(bridge, Battery), CONTRACT)
 
 
 @pytest.fixture
-def site(mosquitto: BrokerProcess, tmp_path: Path, line: str) -> Site:
-    return Site(mosquitto, tmp_path, line)
-
-
-def state_of(component: BridgeComponent, device: str = "pack") -> str:
-    return str(component.details()["devices"][device]["state"])
+def site(mosquitto: BrokerProcess, tmp_path: Path, line: str) -> Batteries:
+    return Batteries(mosquitto, tmp_path, line)
 
 
 def polls_of(component: BridgeComponent, device: str = "pack") -> int:
     return int(component.details()["devices"][device]["polls"])
-
-
-def told(site: Site, topic: str, *words: bytes, deadline_s: float = 10.0) -> dict[str, bytes]:
-    """Wait until what is retained on a topic holds all these words; give all that is retained."""
-
-    def look() -> dict[str, bytes]:
-        retained = site.retained()
-        return retained if all(word in retained.get(topic, b"") for word in words) else {}
-
-    return wait_until(look, f"{words} on {topic}", deadline_s)
 
 
 # ---------------------------------------------------------------------- what is retained
@@ -161,7 +99,7 @@ def test_what_a_bridge_retains_is_what_the_contract_says(
     any_broker: BrokerProcess, tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("heliobus.component.STATUS_S", 0.2)
-    site = Site(any_broker, tmp_path, line)
+    site = Batteries(any_broker, tmp_path, line)
     with running(site.bridge("bms", "pack")):
         told(site, "pack/info", b"B-48", b"soc_percent")
         found = told(site, "bus/bms/status", b"p95_ms", b"heads")
@@ -183,7 +121,7 @@ def test_what_a_bridge_retains_is_what_the_contract_says(
     assert set(status["heads"]) == {"pack"}
 
 
-def test_a_stop_in_order_leaves_everything_offline(site: Site) -> None:
+def test_a_stop_in_order_leaves_everything_offline(site: Batteries) -> None:
     with running(site.bridge("bms", "pack")):
         told(site, "pack/availability", ONLINE)
     found = site.retained()
@@ -192,7 +130,7 @@ def test_a_stop_in_order_leaves_everything_offline(site: Site) -> None:
     assert "pack/state" in found
 
 
-def test_a_bridge_that_is_killed_is_said_to_be_offline(site: Site) -> None:
+def test_a_bridge_that_is_killed_is_said_to_be_offline(site: Batteries) -> None:
     house = House(site.folder / "house", site.broker)
     with house.running(BRIDGE):
         wait_until(lambda: house.ear.status(BRIDGE).get("state") == "online", "the bridge")
@@ -200,7 +138,7 @@ def test_a_bridge_that_is_killed_is_said_to_be_offline(site: Site) -> None:
         wait_until(lambda: house.ear.status(BRIDGE) == {"state": "offline"}, "its will")
 
 
-def test_what_is_retained_is_published_anew_on_every_connection(site: Site) -> None:
+def test_what_is_retained_is_published_anew_on_every_connection(site: Batteries) -> None:
     with running(site.bridge("bms", "pack")):
         told(site, "pack/availability", ONLINE)
         site.broker.kill()
@@ -214,7 +152,7 @@ def test_what_is_retained_is_published_anew_on_every_connection(site: Site) -> N
         told(site, "pack/availability", OFFLINE)
 
 
-def test_what_a_bridge_no_longer_has_is_cleared(site: Site) -> None:
+def test_what_a_bridge_no_longer_has_is_cleared(site: Batteries) -> None:
     with running(site.bridge("bms", "pack", "sold")):
         told(site, "sold/availability", ONLINE)
         told(site, "pack/availability", ONLINE)
@@ -228,7 +166,7 @@ def test_what_a_bridge_no_longer_has_is_cleared(site: Site) -> None:
     }
 
 
-def test_a_device_that_another_bridge_has_now_is_not_cleared(site: Site) -> None:
+def test_a_device_that_another_bridge_has_now_is_not_cleared(site: Batteries) -> None:
     with running(site.bridge("old", "pack", "other")):
         told(site, "pack/availability", ONLINE)
     with running(site.bridge("new", "pack")), running(site.bridge("old", "other")):
@@ -237,7 +175,7 @@ def test_a_device_that_another_bridge_has_now_is_not_cleared(site: Site) -> None
         told(site, "pack/info", b'"bridge":"new"')
 
 
-def test_an_info_of_ours_that_somebody_clears_comes_back(site: Site) -> None:
+def test_an_info_of_ours_that_somebody_clears_comes_back(site: Batteries) -> None:
     with running(site.bridge("bms", "pack")), Ear(site.broker.port) as ear:
         told(site, "pack/availability", ONLINE)
         ear.client.publish(f"heliobus/{SITE}/pack/info", b"", qos=1, retain=True)
@@ -250,7 +188,7 @@ def test_an_info_of_ours_that_somebody_clears_comes_back(site: Site) -> None:
     [b"7", b"[]", b"null", b"{", b"\xff", b'{"bridge":7}', b'{"bridge":["x"]}',
      b'{"bridge":"#"}', b'{"state":{}}', b"[" * 100_000],
 )  # fmt: skip
-def test_odd_words_of_others_end_no_bridge(site: Site, odd: bytes) -> None:
+def test_odd_words_of_others_end_no_bridge(site: Batteries, odd: bytes) -> None:
     with Ear(site.broker.port) as ear:
         wait_until(ear.client.is_connected, "the connection")
         for topic in ("pack/info", "bus/nobody/status", "bus/bms/status", "bus/bms/replay"):
@@ -266,7 +204,7 @@ def test_odd_words_of_others_end_no_bridge(site: Site, odd: bytes) -> None:
 # ---------------------------------------------------------------------- without a broker
 
 
-def test_without_a_broker_it_measures_and_what_it_has_is_sent_when_asked(site: Site) -> None:
+def test_without_a_broker_it_measures_and_what_it_has_is_sent_when_asked(site: Batteries) -> None:
     site.broker.stop()
     component = site.bridge("bms", "pack")
     with running(component):
@@ -287,7 +225,7 @@ def test_without_a_broker_it_measures_and_what_it_has_is_sent_when_asked(site: S
 
 
 def test_the_second_bridge_refuses_by_name_and_asks_its_other_devices(
-    site: Site, caplog: pytest.LogCaptureFixture
+    site: Batteries, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = site.bridge("zebra", "pack"), site.bridge("ant", "pack", "own")
     with running(first):
@@ -303,7 +241,7 @@ def test_the_second_bridge_refuses_by_name_and_asks_its_other_devices(
 
 
 def test_a_refused_device_is_taken_over_when_its_bridge_stops(
-    site: Site, caplog: pytest.LogCaptureFixture
+    site: Batteries, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     second = site.bridge("second", "pack")
@@ -320,7 +258,7 @@ def test_a_refused_device_is_taken_over_when_its_bridge_stops(
     assert "pack: taken over" in caplog.text
 
 
-def test_a_bridge_with_takeover_takes_a_device_from_one_that_lives(site: Site) -> None:
+def test_a_bridge_with_takeover_takes_a_device_from_one_that_lives(site: Batteries) -> None:
     first, second = site.bridge("first", "pack"), site.bridge("second", "pack", takeover=True)
     with running(first):
         wait_until(lambda: state_of(first) == "online", "the first")
@@ -332,7 +270,7 @@ def test_a_bridge_with_takeover_takes_a_device_from_one_that_lives(site: Site) -
         wait_until(lambda: state_of(first) == "online", "the first to have it back")
 
 
-def test_of_bridges_that_start_at_once_one_gets_the_device(site: Site) -> None:
+def test_of_bridges_that_start_at_once_one_gets_the_device(site: Batteries) -> None:
     components = [site.bridge(f"bms_{number}", "pack") for number in range(4)]
     with ExitStack() as stack:
         for component in components:
@@ -350,7 +288,7 @@ def test_of_bridges_that_start_at_once_one_gets_the_device(site: Site) -> None:
 # ---------------------------------------------------------------------- devices that die
 
 
-def test_a_device_that_dies_is_offline_and_comes_back(site: Site) -> None:
+def test_a_device_that_dies_is_offline_and_comes_back(site: Batteries) -> None:
     with running(site.bridge("bms", "pack")):
         told(site, "pack/availability", ONLINE)
         Battery.dead.set()
@@ -359,7 +297,9 @@ def test_a_device_that_dies_is_offline_and_comes_back(site: Site) -> None:
         told(site, "pack/availability", ONLINE)
 
 
-def test_a_device_that_dies_while_the_broker_is_frozen_is_offline_afterwards(site: Site) -> None:
+def test_a_device_that_dies_while_the_broker_is_frozen_is_offline_afterwards(
+    site: Batteries,
+) -> None:
     component = site.bridge("bms", "pack")
     with running(component):
         told(site, "pack/availability", ONLINE)

@@ -1,0 +1,76 @@
+"""A place where bridges run in the tests' own process, and what the bus retains of them."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from heliobus.bridging import BridgeComponent
+from heliobus.settings import BrokerSettings, BrokerStart, ClockSettings, Settings
+from tests.helpers import BrokerProcess, wait_until
+from tests.processes import SITE, Ear
+
+ONLINE, OFFLINE = b"online", b"offline"
+
+
+@contextmanager
+def running(component: BridgeComponent) -> Iterator[None]:
+    """Run a bridge in a thread, and stop it in order."""
+    stop = threading.Event()
+    thread = threading.Thread(target=component.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A broker and a data folder."""
+
+    broker: BrokerProcess
+    folder: Path
+
+    def settings(self, name: str) -> Settings:
+        """Give the settings of one bridge here."""
+        embedded = self.broker.kind is BrokerStart.EMBEDDED
+        return Settings(
+            site=SITE,
+            folder=self.folder,
+            data=self.folder / name,
+            broker=BrokerSettings(port=self.broker.port, mqtt5=not embedded),
+            clock=ClockSettings(trust=True),
+        )
+
+    def retained(self) -> dict[str, bytes]:
+        """Give what a client that comes now is told, by the topic below the site."""
+        with Ear(self.broker.port) as ear:
+
+            def ends() -> bool:
+                ear.say("x/end", {})
+                return bool(ear.heard("/x/end"))
+
+            wait_until(ends, "our own word, after all that is retained")
+            return {
+                message.topic.removeprefix(f"heliobus/{SITE}/"): bytes(message.payload)
+                for message in ear.heard("")
+                if message.retain
+            }
+
+
+def state_of(component: BridgeComponent, device: str = "pack") -> str:
+    """Give the state of a device as the bridge's status has it, "" for one not known."""
+    return str(component.details()["devices"].get(device, {}).get("state", ""))
+
+
+def told(site: Site, topic: str, *words: bytes, deadline_s: float = 10.0) -> dict[str, bytes]:
+    """Wait until what is retained on a topic holds all these words; give all that is retained."""
+
+    def look() -> dict[str, bytes]:
+        retained = site.retained()
+        return retained if all(word in retained.get(topic, b"") for word in words) else {}
+
+    return wait_until(look, f"{words} on {topic}", deadline_s)
