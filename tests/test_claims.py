@@ -148,6 +148,48 @@ def test_after_a_lost_connection_everything_is_asked_anew() -> None:
     assert claims.settle() == []
 
 
+# ---------------------------------------------------------------------- found while it runs
+
+
+def test_a_device_found_late_is_decided_at_once() -> None:
+    claims = settled()
+    assert claims.add(["new"]) == ["new"]
+    assert claims.add(["new"]) == []
+    assert claims.state("new") is Claim.CLAIMED
+
+
+def test_a_device_found_before_the_broker_has_told_all_waits_for_that() -> None:
+    claims = Claims("a", [])
+    assert claims.add(["new"]) == []
+    assert not claims.refuses("new")
+    assert claims.settle() == ["new"]
+
+
+def test_a_device_found_late_is_left_to_the_living_bridge_that_has_it() -> None:
+    claims = settled()
+    claims.take_status("b", offline=False)
+    claims.take_info("new", "b")
+    assert claims.refuses("new")
+    assert claims.add(["new"]) == []
+    assert (claims.state("new"), claims.holder("new")) == (Claim.THEIRS, "b")
+    assert claims.take_status("b", offline=True) == ["new"]
+
+
+@pytest.mark.parametrize("last", ["offline", "cleared", "ours"])
+def test_what_was_another_bridges_once_is_free_when_it_is_found(last: str) -> None:
+    claims = settled()
+    claims.take_status("b", offline=False)
+    claims.take_info("new", "b")
+    match last:
+        case "offline":
+            assert claims.take_status("b", offline=True) == []
+        case "cleared":
+            claims.take_info("new", None)
+        case _:
+            claims.take_info("new", "a")
+    assert claims.add(["new"]) == ["new"]
+
+
 # ---------------------------------------------------------------------- any order of things
 
 
@@ -167,17 +209,18 @@ class Broker:
 class Bridge:
     """What `heliobus.bridging` does with claims, against that broker."""
 
-    def __init__(self, name: str, broker: Broker, *, takeover: bool) -> None:
+    def __init__(self, name: str, broker: Broker, *, takeover: bool, finds: bool) -> None:
         self.name = name
         self.broker = broker
         self.takeover = takeover
-        self.claims = Claims(name, ["x"], takeover=takeover)
+        self.claims = Claims(name, [] if finds else ["x"], takeover=takeover)
         self.up = False
+        self.asks = False
 
     def connect(self) -> None:
         if self.up:
             return
-        self.up = True
+        self.up = self.asks = True
         self.claims.lost_connection()
         told = sorted((topic[0], *body) for topic, body in self.broker.retained.items())
         self.broker.queues[self.name] = deque(told)
@@ -198,8 +241,12 @@ class Bridge:
                 self._publish(self.claims.take_info("x", value, takeover=takeover))
             elif subject != self.name:
                 self._publish(self.claims.take_status(subject, offline=value == "offline"))
-            elif value == "online" and self.claims.state("x") is Claim.PENDING:
+            elif value == "online" and self.asks:
+                self.asks = False
                 self._publish(self.claims.settle())
+
+    def find(self) -> None:
+        self._publish(self.claims.add(["x"]))
 
     def _publish(self, devices: Iterable[str]) -> None:
         for device in devices:
@@ -207,22 +254,30 @@ class Bridge:
 
     @property
     def measures(self) -> bool:
-        return self.up and self.claims.state("x") in (Claim.CLAIMED, Claim.OURS)
+        return self.up and self.claims.holds("x")
 
 
 NAMES = ("a", "b", "c")
 STEP = st.tuples(
-    st.sampled_from(NAMES), st.sampled_from(["connect", "vanish", "take"]), st.integers(1, 4)
+    st.sampled_from(NAMES),
+    st.sampled_from(["connect", "vanish", "take", "find"]),
+    st.integers(1, 4),
 )
 
 
 @settings(max_examples=400, deadline=None)
-@given(steps=st.lists(STEP, max_size=40), takes_over=st.sets(st.sampled_from(NAMES)))
+@given(
+    steps=st.lists(STEP, max_size=40),
+    takes_over=st.sets(st.sampled_from(NAMES)),
+    finders=st.sets(st.sampled_from(NAMES)),
+)
 def test_when_all_is_told_one_living_bridge_has_the_device_and_the_info_names_it(
-    steps: list[tuple[str, str, int]], takes_over: set[str]
+    steps: list[tuple[str, str, int]], takes_over: set[str], finders: set[str]
 ) -> None:
     broker = Broker()
-    bridges = [Bridge(name, broker, takeover=name in takes_over) for name in NAMES]
+    bridges = [
+        Bridge(name, broker, takeover=name in takes_over, finds=name in finders) for name in NAMES
+    ]
     for name, what, most in steps:
         bridge = bridges[NAMES.index(name)]
         match what:
@@ -230,8 +285,12 @@ def test_when_all_is_told_one_living_bridge_has_the_device_and_the_info_names_it
                 bridge.connect()
             case "vanish":
                 bridge.vanish()
+            case "find":
+                bridge.find()
             case _:
                 bridge.take(most)
+    for bridge in bridges:
+        bridge.find()
     for _ in range(30):
         for bridge in bridges:
             bridge.take(1000)
