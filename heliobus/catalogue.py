@@ -1,5 +1,6 @@
 """The commands `list` and `schema`: what is there to be used."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -10,7 +11,7 @@ from heliobus.errors import ConfigError
 
 
 def list_components(out: TextIO) -> int:
-    """Print every bridge and sink with its title; plugins are marked."""
+    """Print every bridge and sink with its title, and its maps; plugins are marked."""
     found = components.describe()
     width = max((len(component.name) for component in found), default=0)
     for kind in Kind:
@@ -18,6 +19,8 @@ def list_components(out: TextIO) -> int:
         for component in found:
             if component.kind is kind:
                 print(f"  {component.name:{width}}  {_text(component)}", file=out)
+                for name, title in _maps(component):
+                    print(f"    map {name}: {title}", file=out)
     return 0
 
 
@@ -43,6 +46,14 @@ def _text(component: Component) -> str:
     if component.source == "heliobus":
         return component.title
     return f"{component.title} (plugin {component.source})"
+
+
+def _maps(component: Component) -> Iterator[tuple[str, str]]:
+    """Give the maps of a listener, each with its title, which is in its first line."""
+    folder = component.folder
+    for path in sorted(folder.glob("maps/*.yaml")) if folder else ():
+        with path.open(encoding="utf-8") as file:
+            yield path.stem, file.readline().removeprefix("title:").strip(" \n\"'")
 
 
 def _schemas() -> dict[str, Path]:

@@ -129,7 +129,7 @@ def check(options: _Options) -> int:
 
 @cli.command("list")
 def list_all() -> int:
-    """List the bridges and sinks that are there, with plugins."""
+    """List bridges, sinks, maps and plugins that are there."""
     from heliobus import catalogue as work
 
     return work.list_components(sys.stdout)
@@ -151,18 +151,28 @@ def watch(options: _Options, filter: str) -> int:  # noqa: A002  # click names i
 @cli.command()
 @click.argument("protocol")
 @click.argument("source", metavar="[FILE]", type=click.File("rb", lazy=False), default="-")
-def decode(protocol: str, source: BinaryIO) -> int:
-    """Decode captured bytes, one JSON object per line.
+@click.option("--map", "map_name", metavar="MAP", help="For mqtt: a map, by its name or file.")
+def decode(protocol: str, source: BinaryIO, map_name: str | None) -> int:
+    """Decode what was captured, one JSON object per line.
 
     FILE is - (standard input) unless it is named. A line is {"request": HEX or null,
-    "response": HEX}; the answer is {"ok": true, "values": ..., "units": ...} or {"ok": false,
-    "error": ...}. Every line is answered, an empty one, too. The exit status is 0 when all
-    could be decoded, else 1.
+    "response": HEX}, for mqtt {"topic": TOPIC, "payload": TEXT or JSON}; the answer is
+    {"ok": true, "values": ..., "units": ...} or {"ok": false, "error": ...}. Every line is
+    answered, an empty one, too. The exit status is 0 when all could be decoded, else 1.
     """
     from heliobus import components
     from heliobus import decode as work
 
-    return work.run(components.decoder(protocol), source, sys.stdout.buffer)
+    if not components.listens(protocol):
+        if map_name is not None:
+            raise click.UsageError(f"{protocol} is decoded without a map; leave --map out")
+        return work.run(components.decoder(protocol), source, sys.stdout.buffer)
+    if map_name is None:
+        raise click.UsageError(
+            f"{protocol} needs --map NAME or --map FILE; 'heliobus list' shows all"
+        )
+    decoder = components.map_decoder(protocol)(map_name)
+    return work.run_map(decoder, source, sys.stdout.buffer)
 
 
 class _Sim(click.Command):

@@ -1,26 +1,39 @@
-"""The command `decode`: captured exchanges, one JSON object per line in and out, in order.
+"""The command `decode`: what was captured, one JSON object per line in and out, in order.
 
+A line holds an exchange of bytes, or, by a map, a topic and its payload.
 Every line is answered by one line, at once: also an empty one, so that line n of the output
 always belongs to line n of the input.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, BinaryIO, TypeAlias
 
 from heliobus.errors import FrameError
 from heliobus.sample import Values, dumps, loads
 
 Decoder: TypeAlias = Callable[[bytes | None, bytes], tuple[Values, dict[str, str]]]
+MapDecoder: TypeAlias = Callable[[str, Any], Mapping[str, Any]]
+_Answerer: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 _log = logging.getLogger(__name__)
 
 
 def run(decoder: Decoder, lines: Iterable[bytes], out: BinaryIO) -> int:
     """Answer all lines; give 0 when each could be decoded, else 1."""
+    return _run(partial(_exchange, decoder), lines, out)
+
+
+def run_map(decoder: MapDecoder, lines: Iterable[bytes], out: BinaryIO) -> int:
+    """Answer all lines, each a topic and its payload; give 0 when each could be decoded, else 1."""
+    return _run(partial(_message, decoder), lines, out)
+
+
+def _run(answerer: _Answerer, lines: Iterable[bytes], out: BinaryIO) -> int:
     failed = False
     for line in lines:
-        decoded, answer = decode_line(decoder, line)
+        decoded, answer = _answered(answerer, line)
         failed = failed or not decoded
         out.write(answer + b"\n")
         out.flush()
@@ -29,9 +42,12 @@ def run(decoder: Decoder, lines: Iterable[bytes], out: BinaryIO) -> int:
 
 def decode_line(decoder: Decoder, line: bytes) -> tuple[bool, bytes]:
     """Tell whether a line could be decoded, and its answer. Nothing is raised."""
+    return _answered(partial(_exchange, decoder), line)
+
+
+def _answered(answerer: _Answerer, line: bytes) -> tuple[bool, bytes]:
     try:
-        values, units = decoder(*_exchange(line))
-        return True, dumps({"ok": True, "values": values, "units": units})
+        return True, dumps({"ok": True, **answerer(_object(line))})
     except FrameError as error:
         return _refusal(str(error))
     # A capture may hold anything and the rest of it is still wanted: a codec's bug costs a line.
@@ -40,7 +56,7 @@ def decode_line(decoder: Decoder, line: bytes) -> tuple[bool, bytes]:
         return _refusal(f"a bug in heliobus, please report it: {type(error).__name__}: {error}")
 
 
-def _exchange(line: bytes) -> tuple[bytes | None, bytes]:
+def _object(line: bytes) -> Mapping[str, Any]:
     if not line.strip():
         raise FrameError("the line is empty, expected a JSON object")
     try:
@@ -49,10 +65,24 @@ def _exchange(line: bytes) -> tuple[bytes | None, bytes]:
         raise FrameError(f"not UTF-8 text at byte {error.start}") from error
     if not isinstance(body, dict):
         raise FrameError(f"found {type(body).__name__}, expected a JSON object")
+    return body
+
+
+def _exchange(decoder: Decoder, body: Mapping[str, Any]) -> Mapping[str, Any]:
     if "response" not in body:
         raise FrameError('"response" is missing, expected hexadecimal bytes')
-    request = body.get("request")
-    return (None if request is None else _bytes(body, "request")), _bytes(body, "response")
+    request = None if body.get("request") is None else _bytes(body, "request")
+    values, units = decoder(request, _bytes(body, "response"))
+    return {"values": values, "units": units}
+
+
+def _message(decoder: MapDecoder, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    topic = body.get("topic")
+    if not isinstance(topic, str):
+        raise FrameError(f"topic: found {topic!r:.40}, expected a text")
+    if "payload" not in body:
+        raise FrameError('"payload" is missing, expected a text or JSON')
+    return decoder(topic, body["payload"])
 
 
 def _bytes(body: Mapping[str, Any], key: str) -> bytes:

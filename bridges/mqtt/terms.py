@@ -1,0 +1,146 @@
+"""What a map is checked against: the contract's fields, its own captures, its files."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as File
+from typing import Any
+
+from bridges.mqtt.patterns import Pattern, Template, pattern, template
+from bridges.mqtt.plain import written
+from bridges.mqtt.rules import Condition, Conditions, Path, Shape
+from heliobus.checked_yaml import Place, Reader, guess
+from heliobus.contract import ANYTHING, Contract
+from heliobus.errors import ConfigError
+
+_WORD = re.compile(r"[A-Za-z0-9_]+")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+OURS = ("bridge", "i")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file as it was read."""
+
+    path: File
+    values: Mapping[str, Any]
+    reader: Reader
+
+    def wrote(self, *place: str) -> bool:
+        """Say whether this stands in the file; else it is a default."""
+        return place in self.reader.lines
+
+    def fault(self, place: Place, told: str) -> None:
+        """Note a fault."""
+        self.reader.fault(place, told)
+
+
+@dataclass(slots=True)
+class Terms:
+    """The words that the files of one map may use."""
+
+    contract: Contract
+    expressions: dict[str, str] = field(default_factory=dict)
+    _shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
+
+    def take_captures(self, source: Source) -> None:
+        """Take the regular expressions of a file; they come before those already taken."""
+        for name, expression in (source.values.get("captures") or {}).items():
+            try:
+                self.expressions[name] = _expression(name, expression)
+            except ConfigError as error:
+                source.fault(("captures", name), str(error))
+
+    def shape(self, kind: str, name: str) -> Shape | None:
+        """Give what a field of a kind takes; None where the kind has no such field."""
+        known = self._shapes.get((kind, name))
+        if known is None and (found := self.contract.field(kind, name)) is not None:
+            code = self.contract.field(kind, f"{name}_code") is not None
+            known = Shape(found.type, found.enum, code=code and found.type == "string")
+            self._shapes[kind, name] = known  # fields are finite
+        return known
+
+    def check_field(self, kind: str, name: Template) -> None:
+        """Raise ConfigError where no field of the contract can come of it."""
+        if any(self.shape(kind, one) is not None for one in self._possible(name)):
+            return
+        if name.captures:
+            raise ConfigError(f"no field of kind {kind} is called like {name.text!r}")
+        found = self.contract.field(ANYTHING, name.text)
+        if found is not None:
+            raise ConfigError(f"{name.text!r} is not a field of kind {kind}")
+        known = [*(self.contract.kinds.get(kind) or self.contract.kinds[ANYTHING]).fields]
+        if kind == ANYTHING:
+            known = [*self.contract.fields]
+        told = guess(name.text, known)
+        raise ConfigError(f"{name.text!r} is not a field{told if 'mean' in told else ''}")
+
+    def _possible(self, name: Template) -> Iterator[str]:
+        """Give names that may come of a template: numbers, and the words of the captures."""
+        wanted = list(dict.fromkeys(name.captures))
+        if not wanted:
+            yield name.text
+            return
+        choices = [self._texts(one) for one in wanted]
+        for index in range(max(map(len, choices))):
+            captures = {
+                one: texts[min(index, len(texts) - 1)]
+                for one, texts in zip(wanted, choices, strict=True)
+            }
+            filled = name.fill(captures)
+            if filled is not None:
+                yield filled
+
+    def _texts(self, capture: str) -> list[str]:
+        expression = self.expressions.get(capture, ".+")
+        texts = [*map(str, range(100)), *_WORD.findall(expression)]
+        return [text for text in texts if re.fullmatch(expression, text)] or [""]
+
+    def pattern(self, text: str) -> Pattern:
+        """Read a pattern with the captures of this map. Raise ConfigError."""
+        found = pattern(text, self.expressions)
+        for name in OURS:
+            if name in found.captures:
+                raise ConfigError(f"{{{name}}} cannot be captured: it is ours; choose another name")
+        return found
+
+    def path(self, text: str) -> Path:
+        """Read a path into JSON. Raise ConfigError."""
+        steps = tuple(
+            self.pattern(step) if "{" in step or "}" in step else step for step in text.split(".")
+        )
+        if "" in steps:
+            raise ConfigError(f"found {text!r}, expected a path such as params.power")
+        return Path(text, steps)
+
+    def conditions(self, kind: str, values: Mapping[str, Any]) -> Conditions:
+        """Read what `while` and `when` say of fields. Raise ConfigError."""
+        found = []
+        for name, wanted in values.items():
+            self.check_field(kind, template(name))
+            if isinstance(wanted, dict):
+                if not wanted:
+                    raise ConfigError(f"{name}: found nothing, expected above or below")
+                found.append(Condition(name, above=wanted.get("above"), below=wanted.get("below")))
+            else:
+                found.append(Condition(name, value=wanted))
+        return tuple(found)
+
+
+def _expression(name: str, expression: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"found {name!r}, expected lower-case letters, digits and _")
+    if name in OURS:
+        raise ConfigError(f"{name!r} cannot be captured: it is ours; choose another name")
+    if re.search(r"\(\?P?<[A-Za-z_]", expression):
+        raise ConfigError("groups in it cannot have names; write (?:...)")
+    try:
+        re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ConfigError(f"not a regular expression: {error}") from error
+    return f"(?:{expression})"
+
+
+def texts(values: Any) -> frozenset[str]:
+    """Give values as a JSON message may have them, written."""
+    return frozenset(written(value) for value in values)
