@@ -11,7 +11,8 @@ A component is a folder with `__init__.py` and `config.json`:
 
 The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, response)`, which
 gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
-it plays several models, `variant`.
+it plays several models, `variant`. A listener exports `map_decoder(map)` instead, which gives what
+answers a topic and a payload; its maps are in `maps/`.
 A sink may export `prepare(settings, folder=, admin=)`, which makes what it needs at its server
 and gives a line for each thing that it did. `admin` is "" where no administrator's file was named.
 Either may export `foreign_topics(options)`, or `foreign_topics(options, folder)` where relative
@@ -139,6 +140,12 @@ def _mentions(module: str, word: str) -> bool:
         return word in _source(module).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def map_decoder(name: str) -> Any:
+    """Import the function `map_decoder` of a listener. Raise ConfigError."""
+    found = _known(Kind.BRIDGE, name)
+    return _import(found, found.module, "map_decoder")
 
 
 def preparer(name: str) -> Any:
