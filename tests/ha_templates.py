@@ -78,7 +78,7 @@ def warnings(text: str) -> Iterator[str]:
         try:
             template.render(value=json.dumps(state), value_json=state)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is Home Assistant's log
-            log.lines.append(f"{type(error).__name__}: {error}")
+            log.lines = log.lines or [f"{type(error).__name__}: {error}"]
         yield from (f"`{text}` with {what}: {line}" for line in log.lines)
 
 
