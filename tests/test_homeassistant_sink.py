@@ -97,6 +97,8 @@ def test_all_is_published_again_when_home_assistant_starts() -> None:
         topic("heliobus_farm_inverter-pv_02"),
     ]
     assert broker.after(0.2) == []
+    broker.retained["homeassistant/status"] = b"online"  # said some day: no reason to repeat it
+    assert broker.start() == []
 
 
 # ---------------------------------------------------------------------- entities that come and go
@@ -116,6 +118,15 @@ def test_a_bridge_that_knows_less_after_its_start_takes_nothing_away() -> None:
     assert broker.start() == []
     broker.put(INFO, info())
     assert broker.after(3600) == []
+
+
+def test_a_string_stays_a_device_while_it_alone_is_known() -> None:
+    broker = started("mode", "pv_01_w", "pv_02_w")
+    body = info("mode", "pv_01_w", "pv_01_v")
+    broker.put(INFO, body)
+    first = topic("heliobus_farm_inverter-pv_01")
+    assert broker.after() == [first]
+    assert entities(broker, "heliobus_farm_inverter-pv_01") == ["pv_01_w", "pv_01_v"]
 
 
 def test_the_identity_stays_while_a_device_is_silent_about_itself() -> None:
@@ -220,6 +231,23 @@ def test_a_device_whose_site_is_all_silent_stays() -> None:
     assert broker.after(60) == [CONFIG]
 
 
+def test_a_site_that_falls_silent_once_more_has_its_minute_again() -> None:
+    broker = started("mode")
+    del broker.retained[INFO]
+    bank = "heliobus/farm/bank/info"
+    broker.put(bank, info("soc_percent", kind="battery"))
+    broker.put(BRIDGE, {"state": "offline"})
+    broker.start()
+    broker.after(30)
+    broker.put(bank, b"")
+    assert broker.after(2) + broker.after(10) == [topic("heliobus_farm_bank")]
+    broker.after(DAY_S)
+    broker.put(bank, info("soc_percent", kind="battery"))
+    assert broker.after() == [topic("heliobus_farm_bank")]
+    assert broker.after(59) == []
+    assert broker.after(1) == [CONFIG]
+
+
 def test_a_broker_that_did_not_tell_all_costs_no_device() -> None:
     broker = started("mode")
     del broker.retained[INFO]
@@ -233,6 +261,8 @@ def test_what_home_assistant_removed_is_not_told_again_at_once() -> None:
     broker = started("mode")
     broker.put(CONFIG, b"")
     assert broker.after(60) == []
+    broker.put("heliobus/farm/bank/info", info("soc_percent", kind="battery"))
+    assert broker.after() == [topic("heliobus_farm_bank")]
 
 
 @pytest.mark.parametrize(
