@@ -255,10 +255,10 @@ class BridgeComponent(Component):
         return shown
 
     def details(self) -> dict[str, Any]:
-        """Give how each device is doing."""
+        """Give how each device is doing, and how much was refused."""
         shown = self._source.devices
         devices = {name: self._health(name, one) for name, one in shown.items()}
-        return {"devices": devices, **self._source.details()}
+        return {"devices": devices, "rejected": self.rejects.count, **self._source.details()}
 
     def _health(self, name: str, shown: Shown) -> dict[str, Any]:
         state = "refused" if self._claims.refuses(name) else "online" if shown.online else "offline"

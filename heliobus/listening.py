@@ -180,6 +180,6 @@ class Listening:
         return {**health, "error": heard.error[:1000]} if heard.error else health
 
     def details(self) -> dict[str, Any]:
-        """Give what was refused, and what the owner should know."""
+        """Give what the owner should know."""
         hints = [hint[:1000] for hint in self._listener.hints]
-        return {"rejected": self._bridge.rejects.count, **({"hints": hints} if hints else {})}
+        return {"hints": hints} if hints else {}

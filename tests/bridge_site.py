@@ -1,16 +1,31 @@
 """A place where bridges run in the tests' own process, and what the bus retains of them."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from heliobus import contract
 from heliobus.bridging import BridgeComponent
-from heliobus.settings import BrokerSettings, BrokerStart, ClockSettings, Settings
+from heliobus.bus import Message
+from heliobus.listener import Moment, Refused
+from heliobus.listening import Listening
+from heliobus.settings import (
+    BridgeSettings,
+    BrokerSettings,
+    BrokerStart,
+    ClockSettings,
+    DeviceSettings,
+    Settings,
+)
 from tests.helpers import BrokerProcess, wait_until
+from tests.plugins.plain_listener import Plain
 from tests.processes import SITE, Ear
 
+CONTRACT = contract.load()
 ONLINE, OFFLINE = b"online", b"offline"
 
 
@@ -59,6 +74,41 @@ class Site:
                 for message in ear.heard("")
                 if message.retain
             }
+
+
+class Held(Plain):
+    """One that takes in nothing while it is held, and tells how far it is."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.free = threading.Event()
+        self.free.set()
+        self.taking = threading.Event()
+        self.pause_s = 0.0
+        self.hellos = 0
+
+    def take(self, message: Message, now: Moment) -> Sequence[Refused]:
+        self.hellos += message.topic == "plant/hello"
+        self.taking.set()
+        self.free.wait(20)
+        time.sleep(self.pause_s)
+        return super().take(message, now)
+
+
+def made(
+    site: Site, name: str = "roof", *devices: DeviceSettings, takeover: bool = False, **options: Any
+) -> tuple[BridgeComponent, Held]:
+    """Make a bridge that listens, and give its listener, too."""
+    settings = site.settings(name)
+    roof = BridgeSettings(name, "plain", devices, takeover=takeover, options=options)
+    listener = Held(roof, folder=site.folder, contract=CONTRACT)
+    source = Listening(listener, settings, name)
+    return BridgeComponent(settings, roof, source, CONTRACT), listener
+
+
+def bridge(site: Site, name: str = "roof", **options: Any) -> BridgeComponent:
+    """Make a bridge that listens."""
+    return made(site, name, **options)[0]
 
 
 def state_of(component: BridgeComponent, device: str = "pack") -> str:

@@ -2,31 +2,34 @@
 
 import json
 import logging
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from heliobus import contract
 from heliobus.bridging import BridgeComponent
-from heliobus.bus import Message
-from heliobus.listener import Moment, Refused
-from heliobus.listening import Listening
 from heliobus.sample import time_ms
-from heliobus.settings import BridgeSettings, BrokerSettings, BrokerStart, DeviceSettings
-from tests.bridge_site import OFFLINE, ONLINE, Site, running, state_of, told
+from heliobus.settings import BrokerSettings, BrokerStart, DeviceSettings
+from tests.bridge_site import (
+    CONTRACT,
+    OFFLINE,
+    ONLINE,
+    Held,
+    Site,
+    bridge,
+    made,
+    running,
+    state_of,
+    told,
+)
 from tests.helpers import BrokerProcess, wait_until
 from tests.house import wall_ms
-from tests.plugins.plain_listener import Plain
 from tests.processes import SITE, Ear
 
 pytestmark = pytest.mark.broker
-
-CONTRACT = contract.load()
 
 
 @pytest.fixture
@@ -48,39 +51,6 @@ def ear(mosquitto: BrokerProcess) -> Iterator[Ear]:
     with Ear(mosquitto.port) as one:
         wait_until(one.client.is_connected, "the connection")
         yield one
-
-
-class Held(Plain):
-    """One that takes in nothing while it is held, and tells how far it is."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.free = threading.Event()
-        self.free.set()
-        self.taking = threading.Event()
-        self.pause_s = 0.0
-        self.hellos = 0
-
-    def take(self, message: Message, now: Moment) -> Sequence[Refused]:
-        self.hellos += message.topic == "plant/hello"
-        self.taking.set()
-        self.free.wait(20)
-        time.sleep(self.pause_s)
-        return super().take(message, now)
-
-
-def made(
-    site: Site, name: str = "roof", *devices: DeviceSettings, takeover: bool = False, **options: Any
-) -> tuple[BridgeComponent, Held]:
-    settings = site.settings(name)
-    bridge = BridgeSettings(name, "plain", devices, takeover=takeover, options=options)
-    listener = Held(bridge, folder=site.folder, contract=CONTRACT)
-    source = Listening(listener, settings, name)
-    return BridgeComponent(settings, bridge, source, CONTRACT), listener
-
-
-def bridge(site: Site, name: str = "roof", **options: Any) -> BridgeComponent:
-    return made(site, name, **options)[0]
 
 
 def say(ear: Ear, topic: str, body: Any, *, retain: bool = False) -> None:

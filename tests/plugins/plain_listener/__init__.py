@@ -2,6 +2,7 @@
 
 plant/DEVICE/values  {"pv_w": 17}    one sample, at the moment at which the message came
 plant/DEVICE/online  yes | no
+plant/DEVICE/...     anything        counted
 plant/hint           a text          what the owner should know
 plant/hello          hello           what it says itself after each connection
 """
@@ -64,6 +65,8 @@ class Plain:
                 model = str(values.pop("model", heard.identity.model))
                 heard.identity = Identity(maker="Acme", model=model)
                 self._ready.append(Reading(device, values, now.s))
+            case [device, _]:
+                self._heard(device).messages += 1
         return ()
 
     def _heard(self, name: str) -> Heard:
