@@ -229,6 +229,7 @@ class HomeAssistant:
                 return
             self._reading = False
             self._next_s = now_s
+            log.info("tells Home Assistant of %d devices and components", self._known.count)
         if now_s >= min(self._next_s, self._announced.next_s):
             self._next_s = math.inf
             yield from self._plan(now_s)

@@ -1,6 +1,7 @@
 """What Home Assistant is to be told, of all that is known."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,11 @@ class Known:
     infos: dict[Place, Body] = field(default_factory=dict)
     statuses: dict[Place, Body] = field(default_factory=dict)
     foreign: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Count the devices and components."""
+        return len(self.infos) + len(self.statuses)
 
     def clear(self) -> None:
         """Forget all of it."""
@@ -52,9 +58,10 @@ class Wanted:
         """Give the payloads by their ids, a device before those that are reached through it."""
         payloads: dict[str, Payload] = {}
         infos = known.infos.items()
+        parts = _parts(told)
         for where, info in sorted(infos, key=lambda one: ("via" in one[1], one[0].id)):
             if not self.is_left_out(where, known):
-                around = self._around(where, info, known, told)
+                around = self._around(where, info, known, parts.get(where, ()))
                 payloads.update(self._devices.payloads(where, info, around))
         for where, status in sorted(known.statuses.items(), key=lambda one: one[0].id):
             if not self.is_left_out(where, known):
@@ -82,21 +89,22 @@ class Wanted:
         others = known.foreign.values() if self._leaves_doubles and serial else ()
         return serial if any(serial.casefold() in serials for serials in others) else ""
 
-    def _around(
-        self, where: Place, info: Body, known: Known, told: Mapping[str, Payload]
-    ) -> Around:
+    def _around(self, where: Place, info: Body, known: Known, parts: Collection[str]) -> Around:
         bridge = Place(where.site, component=words(info.get("bridge")))
         via = Place(where.site, words(info.get("via")))
         is_there = via != where and via in known.infos and not self.is_left_out(via, known)
         return Around(
             bridge_has_status=bridge in known.statuses,
-            parts=list(_parts(where, told)),
+            parts=parts,
             via=via.id if is_there else "",
         )
 
 
-def _parts(where: Place, told: Mapping[str, Payload]) -> Iterator[str]:
+def _parts(told: Mapping[str, Payload]) -> dict[Place, list[str]]:
+    """Give the parts of each device that are devices already."""
+    found: dict[Place, list[str]] = defaultdict(list)
     for name in told:
-        found = place(name)
-        if found is not None and found.part and found.whole == where:
-            yield found.part
+        where = place(name)
+        if where is not None and where.part:
+            found[where.whole].append(where.part)
+    return found
