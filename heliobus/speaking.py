@@ -189,7 +189,7 @@ class Speaker:
     # ------------------------------------------------------------------ paho's callbacks
 
     def _connected(
-        self, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+        self, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, *_: object
     ) -> None:
         if reason.is_failure:
             self._faults.report(

@@ -19,10 +19,10 @@ LAYERS = (
     # words, and logic that needs nothing but words
     "errors sample settings topics quantities faults claims line address exchange ports guard lazy"
     " whole_file credentials tls paho",
-    "contract link clock checked_yaml simulation speaking database",
+    "contract link clock checked_yaml simulation database",
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health",
-    "bridge listener sink follower archive history poller outbox",
+    "bridge listener sink follower archive history poller outbox speaking",
     "component source bridging asking listening intake sinking following",
     "process supervisor own_broker tally board",
     "catalogue check config_docs decode demo docs prepare simulate up watch",
