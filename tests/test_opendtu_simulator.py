@@ -1,6 +1,10 @@
 """The simulated OpenDTU: what it says, what it obeys, and its life at a real broker."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +16,7 @@ from heliobus.errors import ConfigError
 from heliobus.line import Faults
 from heliobus.settings import BrokerSettings, BrokerStart
 from heliobus.speaking import Speaker, Speaking
-from tests.helpers import BrokerProcess, require_program, wait_until
+from tests.helpers import ROOT, BrokerProcess, require_program, wait_until
 from tests.listening import Listening
 
 MIDNIGHT_S = 1_795_219_200.0
@@ -379,3 +383,80 @@ def test_a_dtu_without_power_leaves_its_will_and_comes_back_with_zeros(
         wait_until(lambda: ear.newest["solar/ac/yieldtotal"] == b"0.000", "zeros")
         assert ear.newest["solar/dtu/status"] == b"online"
         assert speaker.connections == 2
+
+
+# ---------------------------------------------------------------- the command `sim`
+
+
+def sim(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "heliobus", "sim", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [["--pty"], ["--tcp", "127.0.0.1:0"], ["--baud", "9600"], ["--link", "port"]]
+)
+def test_sim_refuses_the_options_of_a_line(words: list[str]) -> None:
+    found = sim("mqtt", *words, "--broker", "mqtt://127.0.0.1")
+    assert (found.returncode, found.stdout) == (78, "")
+    assert found.stderr == f"{words[0]}: mqtt speaks to a broker; use --broker\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["mqtt"],
+            "mqtt speaks to a broker; name it, as in --broker mqtt://127.0.0.1:1883",
+        ),
+        (
+            ["mqtt", "--broker", "127.0.0.1"],
+            "--broker: found '127.0.0.1', expected mqtt://[user@]host[:port]",
+        ),
+        (
+            ["mqtt", "--broker", "mqtts://127.0.0.1"],
+            "--broker: a simulated device speaks without TLS; write mqtt://",
+        ),
+        (
+            ["voltronic", "--broker", "mqtt://127.0.0.1"],
+            "--broker: voltronic is on a line; use --pty or --tcp",
+        ),
+        (
+            ["mqtt", "--variant", "noon", "--broker", "mqtt://127.0.0.1"],
+            "variant: found 'noon', expected one of day, night, clock, boot, no_time, trouble,"
+            " ethernet, discovery, full",
+        ),
+    ],
+)
+def test_sim_says_what_is_missing_or_wrong(words: list[str], told: str) -> None:
+    found = sim(*words)
+    assert (found.returncode, found.stdout, found.stderr) == (78, "", f"{told}\n")
+
+
+def test_sim_speaks_to_a_broker_until_it_is_stopped(broker: BrokerProcess, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "heliobus", "sim", "mqtt", "--broker", broker.url],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        with Listening(broker.port, "solar/#") as ear:
+            wait_until(lambda: "solar/dc/is_valid" in ear.newest, "a whole round", 20)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=30)[0]
+    finally:
+        process.kill()
+        process.wait()
+    assert said == (
+        f"mqtt: an OpenDTU with 2 inverters speaks below solar/ on {broker.url} (Ctrl-C ends it)\n"
+        "What it says stays on the broker afterwards, as from a real one.\n"
+        "published=119\n"
+    )
