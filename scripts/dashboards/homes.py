@@ -24,6 +24,11 @@ HOMES: Mapping[str, Home] = {
         "mysql",
         ("overview", "inverter", "battery", "meters", "energy", "health"),
     ),
+    "opendtu_cloud": Home(
+        "Hoymiles inverters behind an OpenDTU",
+        "sqlite",
+        ("opendtu", "overview", "inverter", "energy", "health"),
+    ),
     "outback_tristar": Home(
         "OutBack inverters and six TriStar chargers",
         "influxql",
