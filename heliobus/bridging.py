@@ -49,6 +49,7 @@ class BridgeComponent(Component):
         )
         self._takeover = bridge.takeover
         self._source = source
+        self.gather_s = LOOK_EVERY_S if source.finds else 0.0
         self._claims = Claims(bridge.name, source.devices, takeover=bridge.takeover)
         self._published: dict[str, Shown] = {}  # what each device's info on the bus says
         self._announced: dict[str, bool] = {}  # the availability that the bus has of each

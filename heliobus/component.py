@@ -42,6 +42,7 @@ class Component:
     """The main loop of a process: messages in, status out. Subclasses are a bridge and a sink."""
 
     role = ""
+    gather_s = 0.0  # so long messages gather: many at once cost less than one by one
 
     def __init__(
         self,
@@ -172,7 +173,9 @@ class Component:
         """Take in what has come, waiting a little for the first; not so much that a stop waits."""
         end_s = time.monotonic() + 2 * wait_s
         with suppress(queue.Empty):
-            self._inbox.get(timeout=wait_s)()
+            first = self._inbox.get(timeout=wait_s)
+            time.sleep(self.gather_s)
+            first()
             while time.monotonic() <= end_s:
                 self._inbox.get_nowait()()
         if self._dropped:
