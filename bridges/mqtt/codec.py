@@ -54,6 +54,12 @@ class Said:
     gone: bool = False
     time_ms: int | None = None
 
+    @property
+    def something(self) -> bool:
+        """Say whether anything is said; else it is only a sign of life."""
+        found = any(value is not None for value in (*self.values.values(), *self.flags.values()))
+        return found or bool(self.info) or self.online is not None
+
 
 class Finder:
     """Finds the rule of a topic; the first that fits takes it."""
@@ -141,7 +147,7 @@ def _body(match: Match, body: Any, text: str) -> list[Said]:
     if rule.by_leaf or (match.targets and not isinstance(body, dict)):
         return _leaf(match, body, text)
     if not isinstance(body, dict | list) and not rule.online:
-        raise FrameError(f"found {shown(body)}, expected a JSON object")
+        return []
     if rule.under is not None:
         body = {rule.under.fill(match.captures) or "": body}
     found: dict[tuple[str | None, ...], Said] = {}

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridges.mqtt.patterns import LEAF, Pattern, Template, filters, template
 from bridges.mqtt.rules import Hint, Keepalive, Map, Path, Rule, Sort, Target, Time
-from bridges.mqtt.sorts import make_sorts
-from bridges.mqtt.terms import Source, Terms, texts
-from heliobus.checked_yaml import Place, guess
-from heliobus.contract import Contract
+from bridges.mqtt.terms import Source, Terms, guess, texts
 from heliobus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from heliobus.checked_yaml import Place
 
 T = TypeVar("T")
 
@@ -19,12 +19,9 @@ _ACTIONS = ("values", "info", "online", "command", "distinct", "ignore")
 _OF_JSON = ("at", "under", "when", "time")
 
 
-def make(sources: Sequence[Source], contract: Contract, base: str) -> Map:
+def make(sources: Sequence[Source], terms: Terms, sorts: Mapping[str, Sort], *, base: str) -> Map:
     """Make one map of its files: those that extend come first. Faults go to their readers."""
-    terms = Terms(contract)
-    for source in reversed(sources):
-        terms.take_captures(source)
-    making = _Making(terms, make_sorts(sources, terms), base)
+    making = _Making(terms, sorts, base)
     rules = tuple(rule for source in sources for rule in making.rules(source))
     for source in sources:
         making.check_identities(source)
@@ -33,6 +30,7 @@ def make(sources: Sequence[Source], contract: Contract, base: str) -> Map:
         base=base,
         sorts=making.sorts,
         rules=rules,
+        expressions=terms.expressions,
         keepalive=tuple(one for source in sources for one in making.keepalive(source)),
         hints=tuple(one for source in sources for one in making.hints(source)),
     )
@@ -47,7 +45,7 @@ class _Making:
         self._base = f"{base}/" if base else ""
         self._captured: dict[str, set[str]] = {}  # by device
 
-    def _try(self, source: Source, place: Place, make: Callable[[], T]) -> T | None:
+    def _try(self, source: Source, place: "Place", make: Callable[[], T]) -> T | None:
         """Give what `make` gives; None where it finds a fault."""
         try:
             return make()
@@ -65,7 +63,7 @@ class _Making:
             if rule is not None:
                 yield rule
 
-    def _rule(self, source: Source, place: Place, values: Mapping[str, Any]) -> Rule:
+    def _rule(self, source: Source, place: "Place", values: Mapping[str, Any]) -> Rule:
         topic = self._terms.pattern(self._base + values["topic"])
         wanted = tuple(filters(self._base + values["topic"]))
         sort = self._sort(values)
@@ -117,8 +115,8 @@ class _Making:
         return Time(self._terms.path(values["time"]["at"]), values["time"].get("as", "unix"))
 
     def _targets(
-        self, source: Source, place: Place, values: Mapping[str, Any]
-    ) -> Iterator[tuple[Place, Target]]:
+        self, source: Source, place: "Place", values: Mapping[str, Any]
+    ) -> "Iterator[tuple[Place, Target]]":
         """Give what each value and fact becomes, and where it stands in the file."""
         for part, read in (("values", self._value), ("info", self._fact)):
             for key, said in (values.get(part) or {}).items():
@@ -155,7 +153,7 @@ class _Making:
         self,
         source: Source,
         sort: Sort,
-        of_rule: tuple[Pattern, Mapping[Place, Target], bool],
+        of_rule: "tuple[Pattern, Mapping[Place, Target], bool]",
     ) -> None:
         topic, targets, by_leaf = of_rule
         captured = self._captured.setdefault(sort.key, set())

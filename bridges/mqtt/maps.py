@@ -4,7 +4,8 @@ from pathlib import Path
 
 from bridges.mqtt.making import make
 from bridges.mqtt.rules import Map
-from bridges.mqtt.terms import Source
+from bridges.mqtt.sorts import make_sorts
+from bridges.mqtt.terms import Source, Terms
 from heliobus.checked_yaml import Reader, compose, guess, read_text
 from heliobus.contract import Contract, read_schema, schemas_folder
 from heliobus.errors import ConfigError
@@ -28,7 +29,11 @@ def load(name: str, *, beside: Path, contract: Contract, base: str | None = None
     `base` is used instead of its own base topic.
     """
     sources = _chain(name, beside)
-    found = make(sources, contract, base if base is not None else _base(sources))
+    terms = Terms(contract)
+    for source in reversed(sources):
+        terms.take_captures(source)
+    sorts = make_sorts(sources, terms)
+    found = make(sources, terms, sorts, base=base if base is not None else _base(sources))
     faults = []
     for source in sources:
         try:

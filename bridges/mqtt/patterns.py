@@ -6,7 +6,7 @@ pv_{input:2}_w        of a field: the number with two digits; {input+1} is one m
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from heliobus.errors import ConfigError
@@ -101,7 +101,7 @@ def filters(text: str) -> Iterator[str]:
     yield from (head[:-1] for head in heads)
 
 
-def covering(wanted: Iterator[str] | list[str]) -> list[str]:
+def covering(wanted: Iterable[str]) -> list[str]:
     """Leave out the filters that another one covers."""
     kept: list[str] = []
     for each in dict.fromkeys(wanted):

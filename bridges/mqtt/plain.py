@@ -7,11 +7,14 @@ Number formats know no country: a point, no thousands. None is "there is none"; 
 import math
 import re
 import struct
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bridges.mqtt.rules import Plain, Shape, Target
 from heliobus.errors import FrameError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridges.mqtt.rules import Plain, Shape, Target
 
 LONGEST_TEXT = 1000
 LARGEST_INTEGER = 2**53
@@ -71,7 +74,7 @@ def without_dust(value: float) -> float:
     return float(f"{value:.14g}")
 
 
-def scaled(value: float, target: Target) -> float | int:
+def scaled(value: float, target: "Target") -> float | int:
     """Apply scale, offset and sign."""
     if target.scale is not None and (target.beyond is None or abs(value) > target.beyond):
         value = without_dust(value * target.scale)
@@ -137,7 +140,7 @@ def shown(raw: Any) -> str:
     return f"{raw!r:.60}"
 
 
-def dropped(raw: Any, drop: frozenset[Plain]) -> bool:
+def dropped(raw: Any, drop: "frozenset[Plain]") -> bool:
     """Say whether the map counts this as none, however it is written."""
     if not isinstance(raw, str | int | float):
         return False
@@ -151,7 +154,7 @@ def dropped(raw: Any, drop: frozenset[Plain]) -> bool:
     return False
 
 
-def converted(raw: Any, target: Target, shape: Shape) -> Any:
+def converted(raw: Any, target: "Target", shape: "Shape") -> Any:
     """Give what a field takes: a number, yes or no, a text, a list of texts; None for none."""
     if target.drop and dropped(raw, target.drop):
         return None
@@ -170,7 +173,7 @@ def converted(raw: Any, target: Target, shape: Shape) -> Any:
             return _text(raw, shape)
 
 
-def measured(raw: Any, target: Target) -> float | int | None:
+def measured(raw: Any, target: "Target") -> float | int | None:
     """Read a number and reckon with it as the map says; None for none. Raise FrameError."""
     found = number(raw)
     if found is None or not target.smallest <= found <= target.largest:
@@ -178,7 +181,7 @@ def measured(raw: Any, target: Target) -> float | int | None:
     return scaled(found, target)
 
 
-def _whole(raw: Any, target: Target) -> int | None:
+def _whole(raw: Any, target: "Target") -> int | None:
     value = measured(raw, target)
     if value is None:
         return None
@@ -187,7 +190,7 @@ def _whole(raw: Any, target: Target) -> int | None:
     return int(value)
 
 
-def _text(raw: Any, shape: Shape) -> str | None:
+def _text(raw: Any, shape: "Shape") -> str | None:
     if raw is None:
         return None
     text = clean_text(raw)
@@ -207,7 +210,7 @@ def _texts(raw: Any) -> list[str] | None:
     return [text for text in map(clean_text, items[:256]) if text]
 
 
-def _word(raw: Any, words: Mapping[str, Plain], shape: Shape) -> Any:
+def _word(raw: Any, words: "Mapping[str, Plain]", shape: "Shape") -> Any:
     if isinstance(raw, dict | list):
         raise FrameError(f"found {shown(raw)}, expected a word or code")
     text = written(raw).strip()

@@ -6,9 +6,10 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from bridges.mqtt.patterns import Pattern, Template
+if TYPE_CHECKING:
+    from bridges.mqtt.patterns import Pattern, Template
 
 Plain: TypeAlias = bool | int | float | str
 Captures: TypeAlias = Mapping[str, str]
@@ -31,21 +32,22 @@ class Path:
     """A way into JSON: each step is a key, or a pattern of keys."""
 
     text: str
-    steps: tuple[str | Pattern, ...] = ()
+    steps: "tuple[str | Pattern, ...]" = ()
 
     @property
     def captures(self) -> tuple[str, ...]:
         """Name what is captured on the way."""
-        return tuple(c for step in self.steps if isinstance(step, Pattern) for c in step.captures)
+        patterns = (step for step in self.steps if not isinstance(step, str))
+        return tuple(capture for step in patterns for capture in step.captures)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What one value becomes. `leaf` is found in the topic, `path` in JSON."""
 
-    leaf: Pattern
+    leaf: "Pattern"
     path: Path
-    field: Template
+    field: "Template"
     scale: float | None = None
     beyond: float | None = None
     offset: float = 0.0
@@ -54,7 +56,7 @@ class Target:
     sign: int = 1
     words: Mapping[str, Plain] | None = None
     drop: frozenset[Plain] = frozenset()
-    each: Template | None = None
+    each: "Template | None" = None
     sum: bool = False
     minus: Path | None = None
     list: str = ""
@@ -77,7 +79,7 @@ class Rule:
     `shapes` gives what the fields of its device take.
     """
 
-    topic: Pattern
+    topic: "Pattern"
     filters: tuple[str, ...]
     device: str = ""
     names: tuple[str, ...] = ()  # the captures that tell devices of its sort apart
@@ -85,7 +87,7 @@ class Rule:
     json: bool = False
     by_leaf: bool = True
     at: Path = Path("")
-    under: Template | None = None
+    under: "Template | None" = None
     when: tuple[tuple[Path, frozenset[str]], ...] = ()
     whole: bool = False
     group: str = ""
@@ -127,11 +129,12 @@ class Sort:
     """One sort of device that a map speaks of."""
 
     key: str
-    name: Template
+    name: "Template"
     kind: str
+    captures: tuple[str, ...] = ()  # what tells devices of this sort apart
     role: str = ""
     via: str = ""
-    identity: Mapping[str, Template] = field(default_factory=dict)
+    identity: "Mapping[str, Template]" = field(default_factory=dict)
     every_s: float = 60.0
     silent_s: float = math.inf
     heartbeat_s: float = 60.0
@@ -142,17 +145,12 @@ class Sort:
     age: str = ""
     most_kw: float = 1000.0
 
-    @property
-    def captures(self) -> tuple[str, ...]:
-        """Name the captures that tell devices of this sort apart."""
-        return tuple(dict.fromkeys(c for c in self.name.captures if c != "bridge"))
-
 
 @dataclass(frozen=True, slots=True)
 class Keepalive:
     """What has to be said so that devices go on speaking."""
 
-    topic: Template
+    topic: "Template"
     filter: str
     payload: bytes
     first: bytes
@@ -177,5 +175,6 @@ class Map:
     base: str
     sorts: Mapping[str, Sort]
     rules: tuple[Rule, ...]
+    expressions: Mapping[str, str] = field(default_factory=dict)  # by capture
     keepalive: tuple[Keepalive, ...] = ()
     hints: tuple[Hint, ...] = ()

@@ -7,8 +7,7 @@ from typing import Any
 
 from bridges.mqtt.patterns import Template, template
 from bridges.mqtt.rules import Group, Plain, Sort
-from bridges.mqtt.terms import Source, Terms
-from heliobus.checked_yaml import guess
+from bridges.mqtt.terms import Source, Terms, guess
 from heliobus.contract import ANYTHING
 from heliobus.errors import ConfigError
 
@@ -79,6 +78,7 @@ class _Making:
             key=self._key,
             name=name,
             kind=self._kind,
+            captures=tuple(dict.fromkeys(one for one in name.captures if one != "bridge")),
             role=values.get("role", ""),
             via=via,
             identity=self._identity(),

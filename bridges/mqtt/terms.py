@@ -1,17 +1,19 @@
 """What a map is checked against: the contract's fields, its own captures, its files."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as File
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridges.mqtt.patterns import Pattern, Template, pattern, template
 from bridges.mqtt.plain import written
 from bridges.mqtt.rules import Condition, Conditions, Path, Shape
-from heliobus.checked_yaml import Place, Reader, guess
 from heliobus.contract import ANYTHING, Contract
 from heliobus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from heliobus.checked_yaml import Place, Reader
 
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -24,13 +26,13 @@ class Source:
 
     path: File
     values: Mapping[str, Any]
-    reader: Reader
+    reader: "Reader"
 
     def wrote(self, *place: str) -> bool:
         """Say whether this stands in the file; else it is a default."""
         return place in self.reader.lines
 
-    def fault(self, place: Place, told: str) -> None:
+    def fault(self, place: "Place", told: str) -> None:
         """Note a fault."""
         self.reader.fault(place, told)
 
@@ -139,6 +141,13 @@ def _expression(name: str, expression: str) -> str:
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"not a regular expression: {error}") from error
     return f"(?:{expression})"
+
+
+def guess(word: str, known: Iterable[str]) -> str:
+    """Word what may have been meant."""
+    from heliobus import checked_yaml  # at the top it would make the chain of imports too long
+
+    return checked_yaml.guess(word, known)
 
 
 def texts(values: Any) -> frozenset[str]:
