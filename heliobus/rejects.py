@@ -15,7 +15,8 @@ from heliobus.topics import Topics
 
 MAX_FILE_BYTES = 1_000_000  # and as much again in the file before it
 AGAIN_S = 60.0  # the same refusal is told no more often
-MOST_KNOWN = 1000  # refusals are made of what others write: there may be ever new ones
+MOST_KNOWN = 1000  # refusals are made of what others write: no more sorts are told in that time
+SWEEP_S = 1.0
 _VALUE = re.compile(r"found .*?(?=, expected|\Z)", re.DOTALL)
 
 
@@ -38,6 +39,7 @@ class Rejects:
         self._lock = threading.Lock()
         self._told_s: dict[tuple[str, str], float] = {}
         self._times: dict[tuple[str, str], int] = {}
+        self._swept_s = -math.inf
         self.count = 0
 
     def put(self, topic: str, reason: str, found: Mapping[str, Any]) -> None:
@@ -57,11 +59,19 @@ class Rejects:
         self._times[sort] = self._times.get(sort, 0) + 1
         if now_s - self._told_s.get(sort, -math.inf) < AGAIN_S:
             return 0
+        if len(self._told_s) >= MOST_KNOWN and now_s - self._swept_s >= SWEEP_S:
+            self._sweep(now_s)
         if len(self._told_s) >= MOST_KNOWN:
-            self._told_s.clear()
-            self._times = {sort: self._times[sort]}
+            del self._times[sort]  # counted all the same
+            return 0
         self._told_s[sort] = now_s
         return self._times.pop(sort)
+
+    def _sweep(self, now_s: float) -> None:
+        """Forget what was told long ago."""
+        self._swept_s = now_s
+        self._told_s = {s: told_s for s, told_s in self._told_s.items() if now_s - told_s < AGAIN_S}
+        self._times = {s: times for s, times in self._times.items() if s in self._told_s}
 
     def _tell(self, topic: str, reason: str, found: Mapping[str, Any], times: int) -> None:
         body: dict[str, Any] = {

@@ -423,6 +423,22 @@ def test_the_same_refusal_is_told_once_a_minute_with_how_often(tmp_path: Path) -
     assert rejects.count == 123
 
 
+def test_ever_new_refusals_fill_neither_the_bus_nor_the_disk(tmp_path: Path) -> None:
+    bus, now_s = Heard(), 0.0
+    rejects = Rejects(tmp_path / "axpert.rejected", "axpert", TOPICS, bus, monotonic=lambda: now_s)
+
+    def told(since: int) -> int:
+        for number in range(since, since + 5000):
+            rejects.put(f"solar/{number}", "not JSON", {})
+        return len(bus.bodies(TOPICS.component("axpert", "rejected")))
+
+    assert told(0) == 1000
+    assert told(5000) == 1000
+    now_s = 60.0
+    assert told(10000) == 2000
+    assert rejects.count == 15000
+
+
 # ---------------------------------------------------------------------- silence
 
 
