@@ -56,16 +56,17 @@ class Rejects:
     def _due(self, topic: str, reason: str) -> int:
         """Give how many refusals of this sort are to be told now; 0: it was told just now."""
         sort, now_s = (topic, reason), self._monotonic()
-        self._times[sort] = self._times.get(sort, 0) + 1
-        if now_s - self._told_s.get(sort, -math.inf) < AGAIN_S:
-            return 0
         if len(self._told_s) >= MOST_KNOWN and now_s - self._swept_s >= SWEEP_S:
             self._sweep(now_s)
-        if len(self._told_s) >= MOST_KNOWN:
-            del self._times[sort]  # counted all the same
+        is_new = sort not in self._told_s
+        if is_new and len(self._told_s) >= MOST_KNOWN:
+            return 0
+        times = self._times.pop(sort, 0) + 1
+        if not is_new and now_s - self._told_s[sort] < AGAIN_S:
+            self._times[sort] = times
             return 0
         self._told_s[sort] = now_s
-        return self._times.pop(sort)
+        return times
 
     def _sweep(self, now_s: float) -> None:
         """Forget what was told long ago."""
