@@ -117,7 +117,7 @@ EXAMPLES = (
     Example("unknown_state_class", "'rising' is not one of", sensor('"stat_cla":"rising"'), sensor('"stat_cla":"total"')),
     Example("energy_measured", "state class 'measurement' is impossible", sensor('"dev_cla":"energy","unit_of_meas":"kWh","stat_cla":"measurement"'), sensor('"dev_cla":"energy_storage","unit_of_meas":"kWh","stat_cla":"measurement"')),
     Example("power_counted", "state class 'total' is impossible", sensor('"dev_cla":"power","unit_of_meas":"W","stat_cla":"total"'), sensor('"dev_cla":"power","unit_of_meas":"W","stat_cla":"measurement"')),
-    Example("power_without_unit", "unit None", sensor('"dev_cla":"power"'), sensor('"dev_cla":"power_factor"')),
+    Example("power_without_unit", "unit None", one('"p":"sensor","stat_t":"NAME/state","dev_cla":"power"'), one('"p":"sensor","stat_t":"NAME/state","dev_cla":"power_factor"')),
     Example("time_with_unit", "which is no number", sensor('"dev_cla":"timestamp","unit_of_meas":"s"'), sensor('"dev_cla":"timestamp"')),
     Example("number_with_wrong_unit", "unit 'W'", settable("number", '"dev_cla":"current","unit_of_meas":"W"'), settable("number", '"dev_cla":"current","unit_of_meas":"A"')),
     # other options of a sensor

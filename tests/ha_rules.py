@@ -71,7 +71,7 @@ def ignored(topic: str, payload: bytes) -> list[str]:
         f"{name}: {key}"
         for name, part in parts.items()
         for key in part
-        if key not in {*_keys(part["platform"]), "platform", "~", "migrate_discovery"}
+        if key not in {*known_keys(part["platform"]), "platform", "~", "migrate_discovery"}
     ]
 
 
@@ -245,7 +245,7 @@ def _templates(given: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from _templates(value, f"{place}{number}.")
 
 
-def _keys(platform: str) -> frozenset[str]:
+def known_keys(platform: str) -> frozenset[str]:
     """Give the keys that a platform knows."""
     defs = RULES["$defs"]
     schemas = (RULES["schemas"].get(platform, {}), defs["entity"], defs["availability"])
