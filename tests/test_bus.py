@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -107,6 +108,27 @@ def test_the_will_says_offline_when_we_vanish(mosquitto: BrokerProcess, station:
     assert listener.next() == (STATUS, b"online")
     station(mosquitto, wait=False)  # the same name: the broker ends the first connection
     assert listener.next() == (STATUS, b'{"state":"offline"}')
+
+
+def test_who_has_no_will_leaves_nothing_when_it_vanishes(
+    mosquitto: BrokerProcess, station: Station
+) -> None:
+    watcher = station(mosquitto, "watcher", hears=ALL)
+    bus = Bus(settings_of(mosquitto), "roof")
+    bus.start()
+    assert bus.wait_connected(10)
+    station(mosquitto, "roof")  # the same name: the broker ends the first connection
+    bus.stop()
+    watcher.publish_surely("heliobus/end", b"")
+    assert watcher.next() == ("heliobus/end", b"")
+
+
+def test_a_message_knows_when_it_came(any_broker: BrokerProcess, station: Station) -> None:
+    client = station(any_broker, hears=ALL)
+    before_s = time.monotonic()
+    client.publish_surely("heliobus/x", b"1")
+    message = client.heard.get(timeout=10)
+    assert before_s < message.arrived_s < time.monotonic()
 
 
 def test_a_stop_in_order_publishes_no_will(any_broker: BrokerProcess, station: Station) -> None:

@@ -165,6 +165,29 @@ def test_a_sink_of_a_plugin_is_given(site_packages: Path) -> None:
     assert components.find(Kind.BRIDGE, "acme") is None
 
 
+def test_a_bridge_that_listens_says_so_in_its_config(own: Path) -> None:
+    folder(own, "acme", "", json.dumps({"title": "Acme", "devices": "found"}))
+    assert components.listens("acme")
+    assert not components.listens("voltronic")
+
+
+def test_what_a_component_needs_on_the_broker_is_given(own: Path, tmp_path: Path) -> None:
+    folder(own, "acme", "def foreign_topics(options): return [('read', options['base'] + '/#')]\n")
+    folder(own, "beta", "def foreign_topics(options, folder): return [('write', folder.name)]\n")
+    options = {"base": "solar"}
+    found = [
+        components.foreign_topics(Kind.BRIDGE, name, options, folder=tmp_path / "here")
+        for name in ("acme", "beta", "voltronic")
+    ]
+    assert found == [[("read", "solar/#")], [("write", "here")], []]
+
+
+def test_what_needs_nothing_there_is_not_imported(site_packages: Path, tmp_path: Path) -> None:
+    folder(site_packages, "heliobus_acme", "import a_library_that_is_not_here\n")
+    plugin(site_packages, "acme = heliobus_acme:Acme", group="heliobus.sinks")
+    assert components.foreign_topics(Kind.SINK, "acme", {}, folder=tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("point", "fault"),
     [
