@@ -62,11 +62,6 @@ class Polled:
         """Give the group that publishes."""
         return self.bridge.groups[0]
 
-    @property
-    def shape(self) -> object:
-        """Give what changes when there is more to say of the device than before."""
-        return self.bridge.identity, len(self.cadence_s)
-
     def show(self, published: Values) -> None:
         """Note which fields are published; another thread may be reading."""
         new = {name: self._every_s[name] for name in published if name not in self.cadence_s}
