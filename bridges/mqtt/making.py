@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bridges.mqtt.extending import topics
 from bridges.mqtt.patterns import LEAF, Pattern, Template, filters, template
 from bridges.mqtt.rules import Hint, Keepalive, Map, Path, Rule, Sort, Target, Time
 from bridges.mqtt.terms import Source, Terms, guess, texts
+from heliobus.contract import ANYTHING
 from heliobus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,8 +24,12 @@ _OF_JSON = ("at", "under", "when", "time")
 
 def make(sources: Sequence[Source], terms: Terms, sorts: Mapping[str, Sort], *, base: str) -> Map:
     """Make one map of its files: those that extend come first. Faults go to their readers."""
-    making = _Making(terms, sorts, base)
-    rules = tuple(rule for source in sources for rule in making.rules(source))
+    making = _Making(terms, sorts, base, sources)
+    rules = tuple(
+        rule
+        for source, written in zip(sources, topics(sources), strict=True)
+        for rule in making.rules(source, written)
+    )
     for source in sources:
         making.check_identities(source)
     return Map(
@@ -39,9 +46,12 @@ def make(sources: Sequence[Source], terms: Terms, sorts: Mapping[str, Sort], *, 
 class _Making:
     """The making of rules; notes what they capture."""
 
-    def __init__(self, terms: Terms, sorts: Mapping[str, Sort], base: str) -> None:
+    def __init__(
+        self, terms: Terms, sorts: Mapping[str, Sort], base: str, sources: Sequence[Source]
+    ) -> None:
         self.sorts = sorts
         self._terms = terms
+        self._sources = sources
         self._base = f"{base}/" if base else ""
         self._captured: dict[str, set[str]] = {}  # by device
 
@@ -55,9 +65,11 @@ class _Making:
 
     # ------------------------------------------------------------------ topics
 
-    def rules(self, source: Source) -> Iterator[Rule]:
+    def rules(
+        self, source: Source, written: Iterable[tuple[int, Mapping[str, Any]]]
+    ) -> Iterator[Rule]:
         """Give the rules of one file."""
-        for index, values in enumerate(source.values["topics"]):
+        for index, values in written:
             place = ("topics", f"[{index}]")
             rule = self._try(source, place, partial(self._rule, source, place, values))
             if rule is not None:
@@ -158,13 +170,27 @@ class _Making:
         topic, targets, by_leaf = of_rule
         captured = self._captured.setdefault(sort.key, set())
         captured.update(topic.captures)
+        sort = self._as_here(source, sort)
         for here, target in targets.items():
             own = target.leaf.captures if by_leaf else target.path.captures
             captured.update(own)
             known = {*topic.captures, *own}
+            if not source.wrote(*here):  # of a map that it extends, and checked there
+                continue
             self._try(source, here, partial(self._check_target, sort, target, known))
         if not targets or by_leaf:
             _needs(sort.name, set(topic.captures), f"the name of {sort.key!r}")
+
+    def _as_here(self, source: Source, sort: Sort) -> Sort:
+        """Give a sort with the kind that it has in this file, whatever extends it.
+
+        A file that extends it may choose a kind with fewer fields; the others are left out then.
+        """
+        here = next(at for at, one in enumerate(self._sources) if one is source)
+        for one in self._sources[here:]:
+            if one.wrote("devices", sort.key, "kind"):
+                return replace(sort, kind=one.values["devices"][sort.key]["kind"])
+        return replace(sort, kind=ANYTHING)
 
     def _check_target(self, sort: Sort, target: Target, known: set[str]) -> None:
         _needs(sort.name, known, f"the name of {sort.key!r}")
