@@ -5,6 +5,7 @@ The codec reads messages by it; a device keeps what it has said until that makes
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,9 @@ class Mqtt:
         self._found: dict[Key, Device] = {}
         self._heard: dict[str, Heard] = {}
         self._ready: list[Reading] = []
+        self._refused: list[Refused] = []
         self._all_off = False
-        self._looked_s = -_LOOK_S
+        self._looked_s = -math.inf
 
     @property
     def broker(self) -> BrokerSettings | None:
@@ -81,65 +83,86 @@ class Mqtt:
         self._speaking.connected()
         for device in self._found.values():
             device.begin_anew(now)
-        self._looked_s = -_LOOK_S
+        self._looked_s = -math.inf
 
     # ------------------------------------------------------------------ messages
 
     def take(self, message: Message, now: Moment) -> Sequence[Refused]:
-        """Take in one message, which came at `now`. Return what of it is refused."""
+        """Take in one message, which came at `now`. Return what of it is refused.
+
+        What is refused only after the messages that belong to it is returned with a later one.
+        """
         match = self._finder.find(message.topic)
-        if match is None:
+        if match is not None:
+            self._hear(match, message, now)
+        if not self._refused:
             return ()
+        refused, self._refused = self._refused, []
+        return refused
+
+    def _hear(self, match: Match, message: Message, now: Moment) -> None:
         rule, live = match.rule, not message.retained
         if self._map.keepalive:
             self._speaking.heard(match.captures)
         if rule.command:
             self._watching.command(message.topic, message.payload, rule, retained=not live)
-            return ()
+            return
         if rule.distinct and live:
             self._watching.distinct(message.topic, message.payload, rule, now.s)
         try:
             said = hear(match, message.payload)
         except FrameError as error:
-            if not live and not rule.use_retained:
-                return ()
-            return self._refuse(message, [str(error)], self._known(match))
-        refused: list[Refused] = []
+            if live or rule.use_retained:
+                self._refuse([(message, str(error))], self._known(match))
+            return
         for one in said:
-            refused += self._put(message, one, now)
-        return refused
+            self._put(message, one, now)
 
-    def _put(self, message: Message, said: Said, now: Moment) -> Sequence[Refused]:
-        rule, live = said.rule, not message.retained
+    def _put(self, message: Message, said: Said, now: Moment) -> None:
+        rule = said.rule
         if not rule.device:
             if said.online is not None:
                 self._all_off = not said.online
-                self._looked_s = -_LOOK_S
-            return ()
-        if not (live or rule.use_retained or said.info or said.online is not None):
-            return ()
+                self._looked_s = -math.inf
+            return
+        counts = not message.retained or rule.use_retained
+        if not (counts or said.info or said.online is not None):
+            return
         device = self._device(said, now)
         if device is None:
-            return self._refuse(message, said.faults, None) if said.faults and live else ()
+            if counts:
+                self._refuse([(message, fault) for fault in said.faults], None)
+            return
         was = device.stated
-        reasons, logs = device.take(said, now, live=live)
+        device.take(said, message, now)
         if device.stated is not was:
-            self._looked_s = -_LOOK_S
-        for line in logs:
-            _log.warning("%s: %s", device.heard.name, line)
+            self._looked_s = -math.inf
         if device.sort.quiet_s is None:
             self._ready += filter(None, [device.reading(now, at_once=True)])
-        return self._refuse(message, reasons, device) if reasons else ()
+        self._collect(device)
 
-    def _refuse(
-        self, message: Message, reasons: Sequence[str], device: Device | None
-    ) -> Sequence[Refused]:
-        told = "; ".join(reasons)[:1000]
-        if device is not None:
-            device.heard.refused += 1
-            device.heard.error = told
-        text = message.payload[:_LONGEST_SHOWN].decode(errors="replace")
-        return [Refused(message.topic, told, {"payload": text})]
+    def _collect(self, device: Device) -> None:
+        """Take over what a device refuses, and what it has to tell."""
+        holding = device.holding
+        if holding.refused:
+            self._refuse(holding.refused, device)
+            holding.refused.clear()
+        for line in holding.logs:
+            _log.warning("%s: %s", device.heard.name, line)
+        holding.logs.clear()
+
+    def _refuse(self, refused: Sequence[tuple[Message, str]], device: Device | None) -> None:
+        """Note what is refused, one for each message."""
+        by_message: dict[int, tuple[Message, list[str]]] = {}
+        for message, reason in refused:
+            by_message.setdefault(id(message), (message, []))[1].append(reason)
+        for message, reasons in by_message.values():
+            told = "; ".join(reasons)[:1000]
+            if device is not None:
+                device.heard.refused += 1
+                device.heard.error = told
+            text = message.payload[:_LONGEST_SHOWN].decode(errors="replace")
+            self._refused.append(Refused(message.topic, told, {"payload": text}))
 
     # ------------------------------------------------------------------ devices
 
@@ -197,6 +220,7 @@ class Mqtt:
             reading = device.reading(now)
             if reading is not None:
                 ready.append(reading)
+            self._collect(device)
         return ready
 
     def _look(self, now: Moment) -> None:
@@ -215,12 +239,15 @@ class Mqtt:
 
 
 def foreign_topics(options: Mapping[str, Any], folder: Path) -> Sequence[tuple[str, str]]:
-    """Give what a bridge hears and says on the broker of the bus: (access, filter)."""
+    """Give what a bridge hears and says on the broker of the bus: (access, filter).
+
+    Everything below the base topic: so what a newer map adds needs no new access list.
+    """
     if options.get("broker") is not None:
         return []
     found = _map(options, folder, load())
     return [
-        *(("read", one) for one in _filters(found)),
+        *(("read", one) for one in ([f"{found.base}/#"] if found.base else _filters(found))),
         *(("write", one.filter) for one in found.keepalive),
     ]
 

@@ -82,7 +82,7 @@ class Counter:
         was = self._good.kwh if self._good else 0.0
         self._take(kwh, now_s, day)
         log = (
-            f"{self._name}: it was {was:g} kWh, and has gone on from {kwh:g} kWh for"
+            f"{self._name}: it was {was:.12g} kWh, and has gone on from {kwh:.12g} kWh for"
             f" {BELIEVED_S / 60:.0f} minutes; counting from there"
         )
         return Verdict(kwh, log=log)
@@ -98,8 +98,9 @@ class Counter:
 
     def _leap(self, good: _Place, kwh: float, now_s: float) -> str:
         return (
-            f"{self._name}: found {kwh:g} kWh, {now_s - good.seen_s:.0f} s after {good.kwh:g} kWh:"
-            f" more than {self._most_kw:g} kW can give; most_kw of the map says so"
+            f"{self._name}: found {kwh:.12g} kWh, {now_s - good.seen_s:.0f} s after"
+            f" {good.kwh:.12g} kWh: more than {self._most_kw:g} kW can give; most_kw of the map"
+            " says so"
         )
 
 

@@ -1,0 +1,253 @@
+"""The values of one device: what of them can be true, and how long and when they count."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bridges.mqtt.codec import Said
+from bridges.mqtt.counters import Counter
+from bridges.mqtt.rules import Condition, Conditions, Group, Sort
+
+if TYPE_CHECKING:
+    from heliobus.bus import Message
+    from heliobus.contract import Contract
+    from heliobus.listener import Moment
+
+# A field, or one text of a list.
+Key: TypeAlias = str | tuple[str, str]
+
+_NO_GROUP = Group()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One value, when it came, to which group it belongs, and the message that brought it."""
+
+    value: Any
+    came_s: float
+    group: str
+    message: "Message"
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A counter that is shown on; `day` where it ends with that day."""
+
+    value: Any
+    day: int | None
+
+
+class Holding:
+    """Holds the values of one device.
+
+    What belongs to a group with conditions waits until `settle`: its messages may be sent before
+    the one that says whether they count. `refused` and `logs` are for whoever asks.
+    """
+
+    def __init__(
+        self, sort: Sort, kind: str, contract: "Contract", inverted: frozenset[str]
+    ) -> None:
+        self.refused: list[tuple[Message, str]] = []
+        self.logs: list[str] = []
+        self._sort = sort
+        self._kind = kind
+        self._contract = contract
+        self._inverted = inverted
+        self._entries: dict[Key, _Entry] = {}
+        self._waiting: dict[Key, _Entry] = {}
+        self._kept: dict[str, _Kept] = {}
+        self._counters: dict[str, Counter | None] = {}
+        self._conditional = {one.field for group in sort.groups.values() for one in group.while_}
+        # What a group's own conditions hang on always counts.
+        self._free = {
+            name: {one.field for one in group.while_} for name, group in sort.groups.items()
+        }
+
+    @property
+    def empty(self) -> bool:
+        """Say whether there is no value of its own."""
+        return not self._entries
+
+    def forget(self) -> None:
+        """Forget all values: they are not shown again before they come again."""
+        self._entries.clear()
+        self._waiting.clear()
+        self._kept.clear()
+
+    # ------------------------------------------------------------------ taking in
+
+    def take(self, said: Said, message: "Message", now: "Moment") -> bool:
+        """Take in what a message says. Give whether anything is other than before."""
+        name = said.rule.group
+        group = self._sort.groups.get(name, _NO_GROUP)
+        found: dict[Key, Any] = {}
+        found.update(said.values)
+        found.update(said.flags)
+        holds = not group.while_ or self._holds(group.while_)
+        changed = False
+        for key, raw in found.items():
+            value = -raw + 0 if key in self._inverted and isinstance(raw, int | float) else raw
+            entry = _Entry(value, now.s, name, message)
+            if not group.while_ or key in self._free[name]:
+                changed |= self._judge(key, entry, now)
+                continue
+            self._waiting[key] = entry
+            old = self._entries.get(key)
+            changed |= holds and (None if old is None else old.value) != value
+        if said.rule.whole:
+            changed |= self._drop_others(name, found)
+        return changed
+
+    def settle(self, now: "Moment") -> None:
+        """Judge what has waited by the conditions as they are now."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, {}
+        # What other groups hang on comes first.
+        for first in (self._conditional & waiting.keys(), waiting.keys() - self._conditional):
+            holds = {name: self._holds(group.while_) for name, group in self._sort.groups.items()}
+            for key, entry in waiting.items():
+                if key in first and holds[entry.group]:
+                    self._judge(key, entry, now)
+
+    def _drop_others(self, group: str, found: Mapping[Key, Any]) -> bool:
+        gone = [k for k, one in self._entries.items() if one.group == group and k not in found]
+        for key in gone:
+            self._remove(key)
+        return bool(gone)
+
+    def _judge(self, key: Key, entry: _Entry, now: "Moment") -> bool:
+        """Show a value that can be true. Give whether anything is other than before."""
+        if entry.value is not None and isinstance(key, str):
+            entry.value = self._true(key, entry, now)
+        if entry.value is None:
+            return self._remove(key)
+        old = self._entries.get(key)
+        self._entries[key] = entry
+        if self._kept and isinstance(key, str):
+            self._kept.pop(key, None)
+        if old is not None and old.value == entry.value:
+            return False
+        if key in self._conditional:
+            self._end_groups(now)
+        return True
+
+    def _remove(self, key: Key) -> bool:
+        if self._entries.pop(key, None) is None:
+            return False
+        if key in self._conditional:
+            self._end_groups(None)
+        return True
+
+    def _true(self, name: str, entry: _Entry, now: "Moment") -> Any:
+        """Give a value that its field may have and that can be true; None for none."""
+        known = self._contract.field(self._kind, name)
+        if known is None:  # the owner has chosen a kind that lacks it
+            return None
+        good, bad = self._contract.strict(self._kind, {name: entry.value})
+        if bad:
+            self.refused += [(entry.message, reason) for reason in bad.values()]
+            return None
+        counter = self._counter(name, known.state_class)
+        if counter is None:
+            return good[name]
+        verdict = counter.judge(entry.value, entry.came_s, day_of(now.ms))
+        if verdict.refused:
+            self.refused.append((entry.message, verdict.refused))
+        if verdict.log:
+            self.logs.append(verdict.log)
+        return verdict.kwh
+
+    def _counter(self, name: str, state_class: str) -> Counter | None:
+        try:
+            return self._counters[name]
+        except KeyError:
+            found = None
+            if name.endswith("_kwh") and state_class == "total_increasing":
+                found = Counter(name, self._sort.most_kw, today=_is_of_today(name))
+            self._counters[name] = found
+            return found
+
+    # ------------------------------------------------------------------ what holds
+
+    def _holds(self, conditions: Conditions) -> bool:
+        for one in conditions:
+            entry = self._entries.get(one.field)
+            if entry is None or not is_so(entry.value, one):
+                return False
+        return True
+
+    def _end_groups(self, now: "Moment | None") -> None:
+        """Let go of the values whose conditions hold no longer."""
+        for name, group in self._sort.groups.items():
+            if not group.while_ or self._holds(group.while_):
+                continue
+            free = self._free[name]
+            ended = [k for k, e in self._entries.items() if e.group == name and k not in free]
+            for key in ended:
+                entry = self._entries.pop(key)
+                if group.keep_counters and isinstance(key, str) and self._counters.get(key):
+                    today = _is_of_today(key)
+                    if not today or now is not None:
+                        day = day_of(now.ms) if today and now else None
+                        self._kept[key] = _Kept(entry.value, day)
+            if not self._conditional.isdisjoint(ended):
+                self._end_groups(now)
+
+    def expire(self, now: "Moment") -> bool:
+        """Let go of what has not come again. Give whether there was any."""
+        groups = self._sort.groups
+        expired = []
+        if groups:
+            for key, entry in self._entries.items():
+                lasts_s = groups.get(entry.group, _NO_GROUP).lasts_s
+                if lasts_s is not None and now.s - entry.came_s > lasts_s:
+                    expired.append(key)
+        for key in expired:
+            self._remove(key)
+        over = []
+        if self._kept:
+            today = day_of(now.ms)
+            over = [k for k, one in self._kept.items() if one.day not in (None, today)]
+            for key in over:
+                del self._kept[key]
+        return bool(expired or over)
+
+    def values(self) -> dict[str, Any]:
+        """Give what is shown now."""
+        values: dict[str, Any] = {name: one.value for name, one in self._kept.items()}
+        lists: dict[str, set[str]] = {}
+        for key, entry in self._entries.items():
+            if isinstance(key, str):
+                values[key] = entry.value
+            else:
+                listed = lists.setdefault(key[0], set())
+                if entry.value:
+                    listed.add(key[1])
+        for name, texts in lists.items():
+            own = values.get(name)
+            values[name] = sorted(texts.union(own if isinstance(own, list) else ()))
+        return values
+
+
+def is_so(value: Any, condition: Condition) -> bool:
+    """Say whether a value is as a condition wants it; one that is not there is not."""
+    if value is None:
+        return False
+    if condition.value is not None:
+        wanted = condition.value
+        return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
+    if not isinstance(value, int | float):
+        return False
+    above, below = condition.above, condition.below
+    return (above is None or value > above) and (below is None or value < below)
+
+
+def _is_of_today(name: str) -> bool:
+    return "_today_" in name
+
+
+def day_of(ms: int) -> int:
+    """Give a number for the local day."""
+    return datetime.fromtimestamp(ms / 1000, tz=UTC).astimezone().toordinal()
