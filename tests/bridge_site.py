@@ -11,7 +11,7 @@ from typing import Any
 from heliobus import contract
 from heliobus.bridging import BridgeComponent
 from heliobus.bus import Message
-from heliobus.listener import Moment, Refused
+from heliobus.listener import Moment, Reading, Refused
 from heliobus.listening import Listening
 from heliobus.settings import (
     BridgeSettings,
@@ -86,13 +86,20 @@ class Held(Plain):
         self.taking = threading.Event()
         self.pause_s = 0.0
         self.hellos = 0
+        self.came_s = 0.0
+        self.lags_s: list[float] = []  # at each turn: how long ago the newest message came
 
     def take(self, message: Message, now: Moment) -> Sequence[Refused]:
         self.hellos += message.topic == "plant/hello"
+        self.came_s = now.s
         self.taking.set()
         self.free.wait(20)
         time.sleep(self.pause_s)
         return super().take(message, now)
+
+    def due(self, now: Moment) -> Sequence[Reading]:
+        self.lags_s.append(now.s - self.came_s)
+        return super().due(now)
 
 
 def made(

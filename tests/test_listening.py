@@ -302,6 +302,21 @@ def test_a_reading_has_the_time_at_which_its_message_came(site: Site, ear: Ear) 
     assert time_ms(json.loads(found["hm800/state"])["time"]) <= came_ms
 
 
+def test_while_messages_wait_no_time_passes_for_the_listener(site: Site, ear: Ear) -> None:
+    component, listener = made(site)
+    with listening(component, ear):
+        settled(ear)
+        with held(listener, ear):
+            for count in range(60):
+                say(ear, "hm800/values", {"pv_w": count})
+            wait_until(lambda: waiting(component) >= 60, "the messages")
+            listener.lags_s.clear()
+            listener.pause_s = 0.02
+        wait_until(lambda: not waiting(component), "that all is taken in")
+        lags_s = [*listener.lags_s]
+    assert lags_s[:2] == [0.0, 0.0]
+
+
 def test_messages_that_find_no_place_are_counted_and_said(
     site: Site, ear: Ear, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
