@@ -165,7 +165,7 @@ class Holding:
         except KeyError:
             found = None
             if name.endswith("_kwh") and state_class == "total_increasing":
-                found = Counter(name, self._sort.most_kw, today=_is_of_today(name))
+                found = Counter(name, self._sort.most_kw, today=_begins_anew(name))
             self._counters[name] = found
             return found
 
@@ -246,6 +246,11 @@ def is_so(value: Any, condition: Condition) -> bool:
 
 def _is_of_today(name: str) -> bool:
     return "_today_" in name
+
+
+def _begins_anew(name: str) -> bool:
+    """Say whether a counter may be at zero again: each day, with each charging, when reset."""
+    return any(part in name for part in ("_today_", "session_", "_partial_", "_resettable_"))
 
 
 def day_of(ms: int) -> int:
