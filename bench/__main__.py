@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from bench import keeping, living, quick, storing
+from bench import hearing, keeping, living, quick, storing
 
 ROUNDS = 5
 _HERE = Path(__file__).parent
@@ -47,6 +47,8 @@ BENCHES: Mapping[Callable[[Path], dict[str, float]], tuple[str, ...]] = MappingP
             *("pss_alone", "rss_alone", "cpu_at_1_hz"),
             *("first_request", "first_sample", "stop"),
         ),
+        **{bench: bench.figures for bench in hearing.BENCHES},
+        hearing.kept: ("kept_topics",),
         **{bench: bench.figures for bench in storing.BENCHES},
     }
 )
