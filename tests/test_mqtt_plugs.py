@@ -284,6 +284,7 @@ def test_a_name_with_slashes_is_one_device() -> None:
     hear(place, "zigbee2mqtt/kitchen/plug left", {"power": 12.5, "state": "ON", "linkquality": 63})
     place.wait(5)
     assert place.newest("kitchen_plug_left") == {"power_w": 12.5, "is_on": True}
+    assert place.listener.devices["kitchen_plug_left"].title == "kitchen/plug left"
 
 
 def test_null_of_a_zigbee_device_takes_the_value_away() -> None:
@@ -347,6 +348,13 @@ def test_two_endpoints_of_a_zigbee_device_keep_apart() -> None:
         "relay_01_on": True,
         "relay_02_on": False,
     }
+
+
+def test_what_only_measures_has_no_switch_once_its_owner_says_so() -> None:
+    place = plugs("zigbee2mqtt", devices={"fridge": {"kind": "meter", "role": "load"}})
+    hear(place, "zigbee2mqtt/fridge", {"power": 60, "energy": 12.5, "state": "ON"})
+    place.wait(5)
+    assert place.newest("fridge") == {"power_w": 60, "import_kwh": 12.5}
 
 
 def test_what_zigbee2mqtt_says_of_itself_makes_no_device() -> None:
