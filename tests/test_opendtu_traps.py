@@ -300,6 +300,18 @@ def test_a_spike_of_a_counter_is_refused_and_reported_and_the_next_good_value_is
     assert place.newest(INVERTER)["yield_kwh"] == 502.347
 
 
+def test_a_spike_is_refused_even_where_it_is_the_first_value() -> None:
+    place = Place()
+    cycle(place, total="2113405.250")
+    cycle(place, total="502.347")
+    cycle(place, total="502.348")
+    assert place.seen(INVERTER, "yield_kwh") == [502.347, 502.348]
+    assert [each.reason for each in place.refused] == [
+        "yield_kwh: found 2113405.25 kWh: more than 5 kW give in 30 years; most_kw of the map"
+        " says so"
+    ]
+
+
 def test_totals_that_jump_because_an_inverter_was_added_are_taken_in_the_end() -> None:
     place = Place()
     place.hear(*totals(power="381.2", total="502.345", day="1217", valid="1"))

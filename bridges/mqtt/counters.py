@@ -15,6 +15,9 @@ _LATE_S = 60.0
 _ABOUT_ZERO_KWH = 0.05
 _ABOUT_ZERO = 0.02
 _WHOLE_STEP_KWH, _STEP_KWH = 1.0, 0.1
+# The first value follows none; but nothing has run at its full power for longer than this.
+_LIFE_YEARS = 30
+_LIFE_H = _LIFE_YEARS * 8766.0
 
 
 @dataclass(slots=True)
@@ -51,7 +54,7 @@ class Counter:
         """Judge a new value; `day` is the number of the local day."""
         good = self._good
         if good is None:
-            return self._take(kwh, now_s, day)
+            return self._first(kwh, now_s, day)
         if kwh < good.kwh:
             if self._today and (day != self._day or _about_zero(kwh, good.kwh)):
                 return self._take(kwh, now_s, day)
@@ -63,6 +66,15 @@ class Counter:
             taken = self._elsewhere(kwh, now_s, day)
             return taken or Verdict(None, "" if known else self._leap(good, kwh, now_s))
         return self._take(kwh, now_s, day)
+
+    def _first(self, kwh: float, now_s: float, day: int) -> Verdict:
+        if kwh <= self._most_kw * _LIFE_H:
+            return self._take(kwh, now_s, day)
+        return Verdict(
+            None,
+            f"{self._name}: found {kwh:.12g} kWh: more than {self._most_kw:g} kW give in"
+            f" {_LIFE_YEARS} years; most_kw of the map says so",
+        )
 
     def _take(self, kwh: float, now_s: float, day: int) -> Verdict:
         self._good = _Place(kwh, now_s, now_s)
