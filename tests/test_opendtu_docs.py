@@ -35,8 +35,8 @@ def test_every_command_for_the_broker_works(
     assert (tmp_path / "mqtt" / "tls" / "ca.crt").is_file()
     assert (tmp_path / "mqtt" / "users" / "opendtu").is_file()
     acl = (tmp_path / "mqtt" / "acl").read_text()
-    of_roof = acl.partition("user roof\n")[2].partition("\n\n")[0].splitlines()
-    assert "topic read solar/#" in of_roof
+    of_bridge = acl.partition("user dtu\n")[2].partition("\n\n")[0].splitlines()
+    assert "topic read solar/#" in of_bridge
 
 
 def test_the_decoded_topic_is_decoded_so() -> None:
