@@ -84,7 +84,7 @@ class Holding:
         found: dict[Key, Any] = {}
         found.update(said.values)
         found.update(said.flags)
-        holds = not group.while_ or self._holds(group.while_)
+        holds = not group.while_ or self.holds(group.while_)
         changed = False
         for key, raw in found.items():
             value = -raw + 0 if key in self._inverted and isinstance(raw, int | float) else raw
@@ -106,7 +106,7 @@ class Holding:
         waiting, self._waiting = self._waiting, {}
         # What other groups hang on comes first.
         for first in (self._conditional & waiting.keys(), waiting.keys() - self._conditional):
-            holds = {name: self._holds(group.while_) for name, group in self._sort.groups.items()}
+            holds = {name: self.holds(group.while_) for name, group in self._sort.groups.items()}
             for key, entry in waiting.items():
                 if key in first and holds[entry.group]:
                     self._judge(key, entry, now)
@@ -171,7 +171,8 @@ class Holding:
 
     # ------------------------------------------------------------------ what holds
 
-    def _holds(self, conditions: Conditions) -> bool:
+    def holds(self, conditions: Conditions) -> bool:
+        """Say whether the fields are so; one that has not been heard of is not."""
         for one in conditions:
             entry = self._entries.get(one.field)
             if entry is None or not is_so(entry.value, one):
@@ -181,7 +182,7 @@ class Holding:
     def _end_groups(self, now: "Moment | None") -> None:
         """Let go of the values whose conditions hold no longer."""
         for name, group in self._sort.groups.items():
-            if not group.while_ or self._holds(group.while_):
+            if not group.while_ or self.holds(group.while_):
                 continue
             free = self._free[name]
             ended = [k for k, e in self._entries.items() if e.group == name and k not in free]

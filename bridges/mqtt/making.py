@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridges.mqtt.extending import topics
 from bridges.mqtt.patterns import LEAF, Pattern, Template, filters, template
-from bridges.mqtt.rules import Hint, Keepalive, Map, Path, Rule, Sort, Target, Time
+from bridges.mqtt.rules import Conditions, Hint, Keepalive, Map, Path, Rule, Sort, Target, Time
 from bridges.mqtt.terms import Source, Terms, guess, texts
 from heliobus.contract import ANYTHING
 from heliobus.errors import ConfigError
@@ -178,7 +178,7 @@ class _Making:
             if not source.wrote(*here):  # of a map that it extends, and checked there
                 continue
             self._try(source, here, partial(self._check_target, sort, target, known))
-        if not targets or by_leaf:
+        if not targets:
             _needs(sort.name, set(topic.captures), f"the name of {sort.key!r}")
 
     def _as_here(self, source: Source, sort: Sort) -> Sort:
@@ -262,7 +262,14 @@ class _Making:
                     told = f"{values[word]!r} is not a device of this map"
                     place = ("hints", f"[{index}]", word)
                     source.fault(place, told + guess(values[word], self.sorts))
-            yield Hint(values["alive"], values["missing"], values["after"], values["text"])
+            so: Conditions = ()
+            if values["missing"] in self.sorts:
+                kind = self.sorts[values["missing"]].kind
+                try:
+                    so = self._terms.conditions(kind, values.get("so") or {})
+                except ConfigError as error:
+                    source.fault(("hints", f"[{index}]", "so"), str(error))
+            yield Hint(values["alive"], values["missing"], values["after"], values["text"], so)
 
 
 def _check_words(values: Mapping[str, Any], sort: Sort | None) -> None:

@@ -159,12 +159,16 @@ class Keepalive:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What it means that nothing has come of `missing` while `alive` speaks."""
+    """What it means that nothing has come of `missing` while `alive` speaks.
+
+    Where all of `so` holds, what has come counts as nothing.
+    """
 
     alive: str
     missing: str
     after_s: float
     text: str
+    so: Conditions = ()
 
 
 @dataclass(frozen=True, slots=True)

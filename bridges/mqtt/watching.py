@@ -77,7 +77,8 @@ class Watching:
 
     def _silent(self, devices: Sequence[Device], now_s: float) -> Iterable[str]:
         for hint in self._silences:
-            if any(one.sort.key == hint.missing and one.has_value for one in devices):
+            heard = [one for one in devices if one.sort.key == hint.missing and one.has_value]
+            if not all(hint.so and one.holding.holds(hint.so) for one in heard):
                 continue
             for one in devices:
                 since_s = one.alive_since_s
