@@ -30,7 +30,7 @@ from tests.processes import SITE, Program
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.slow]
 
 EXAMPLE = ROOT / "examples" / "opendtu_cloud"
-BRIDGE = "roof"
+BRIDGE = "dtu"
 ROOF, SHED = "inverter_114172608275", "inverter_116172608276"
 # What the common dashboard for OpenDTU asks for, by channel.
 AC = {
