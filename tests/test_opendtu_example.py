@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -21,7 +23,7 @@ from heliobus.sample import time_ms
 from heliobus.settings import BrokerSettings, BrokerStart
 from heliobus.speaking import Speaker
 from tests import ha_rules
-from tests.helpers import ROOT, BrokerProcess, require_program, wait_until
+from tests.helpers import ROOT, BrokerProcess, free_port, require_program, wait_until
 from tests.house import House, Key, Rows, as_stored, wall_ms
 from tests.influx_servers import VictoriaMetrics
 from tests.listening import Listening
@@ -82,6 +84,14 @@ class Installation:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def written(self) -> Iterator[list[str]]:
+        """Give the commands of the page that set up the broker, for this computer alone."""
+        page = (EXAMPLE / "README.md").read_text()
+        for line in map(str.strip, page.splitlines()):
+            if line.startswith("heliobus broker "):
+                alone = re.sub("--listen [0-9.]+", f"--listen 127.0.0.1:{free_port()}", line)
+                yield shlex.split(alone)[1:]
+
     def password(self, user: str) -> Path:
         return self.folder / "mqtt" / "users" / user
 
@@ -128,9 +138,8 @@ def installed(folder: Path) -> Iterator[Installation]:
         broker = BrokerProcess(BrokerStart.MOSQUITTO, folder / "unused")
         one = Installation(home, broker.port, server, House(home, broker))
         one.configure()
-        one.heliobus("broker", "init")
-        one.heliobus("broker", "add-user", "opendtu", "--role", "device", "--topic", "solar")
-        one.heliobus("broker", "add-user", "ha", "--role", "homeassistant")
+        for command in one.written():
+            one.heliobus(*command)
         one.heliobus("check")
         yield one
 
