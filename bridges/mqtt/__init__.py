@@ -20,8 +20,8 @@ from bridges.mqtt.speaking import Speaking
 from bridges.mqtt.watching import Watching
 from heliobus.bridge import Identity
 from heliobus.bus import Message, Subscription
-from heliobus.contract import Contract, load
-from heliobus.errors import FrameError
+from heliobus.contract import ANYTHING, Contract, load
+from heliobus.errors import ConfigError, FrameError
 from heliobus.listener import Heard, Moment, Reading, Refused
 from heliobus.settings import BridgeSettings, BrokerSettings
 
@@ -40,6 +40,7 @@ class Mqtt:
 
     def __init__(self, settings: BridgeSettings, *, folder: Path, contract: Contract) -> None:
         options = settings.options
+        _check_inverted(settings, contract)
         self._settings = settings
         self._contract = contract
         self._map = _map(options, folder, contract)
@@ -264,6 +265,21 @@ def map_decoder(name: str) -> Callable[[str, Any], dict[str, Any]]:
 
 def _map(options: Mapping[str, Any], folder: Path, contract: Contract) -> Map:
     return maps.load(options["map"], beside=folder, contract=contract, base=options.get("base"))
+
+
+def _check_inverted(settings: BridgeSettings, contract: Contract) -> None:
+    """Raise ConfigError where `invert` names what is no number of the contract."""
+    from heliobus.checked_yaml import guess
+
+    named = {device.name: device.options for device in settings.devices}
+    for where, options in {"": settings.options, **named}.items():
+        for name in options.get("invert", ()):
+            known = contract.field(ANYTHING, name)
+            if known is None or known.type not in ("number", "integer"):
+                place = f"devices.{where}.invert" if where else "invert"
+                numbers = [n for n, one in contract.fields.items() if one.type == "number"]
+                told = guess(name, numbers) if "mean" in guess(name, numbers) else ""
+                raise ConfigError(f"{place}: {name!r} is not a number of the contract{told}")
 
 
 def _filters(found: Map) -> Sequence[str]:

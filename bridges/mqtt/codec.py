@@ -144,7 +144,8 @@ def _empty(match: Match) -> list[Said]:
 def _body(match: Match, body: Any, text: str) -> list[Said]:
     """Read JSON: one value that the topic names, or an object with many."""
     rule = match.rule
-    if rule.by_leaf or (match.targets and not isinstance(body, dict)):
+    named = match.targets or (rule.online and not rule.values)
+    if rule.by_leaf or (named and not isinstance(body, dict)):
         return _leaf(match, body, text)
     if not isinstance(body, dict | list) and not rule.online:
         return []
@@ -169,7 +170,7 @@ def _body(match: Match, body: Any, text: str) -> list[Said]:
 
 def _leaf(match: Match, raw: Any, text: str) -> list[Said]:
     rule = match.rule
-    said = Said(rule, match.captures)
+    said = Said(rule, match.targets[0][1] if match.targets else match.captures)
     if rule.online:
         said.online = _online(rule, raw, text)
         if said.online is None and not rule.values:

@@ -18,6 +18,7 @@ _WHOLE_STEP_KWH, _STEP_KWH = 1.0, 0.1
 # The first value follows none; but nothing has run at its full power for longer than this.
 _LIFE_YEARS = 30
 _LIFE_H = _LIFE_YEARS * 8766.0
+_DAY_H = 25.0  # that of the change to winter time
 
 
 @dataclass(slots=True)
@@ -56,24 +57,27 @@ class Counter:
         if good is None:
             return self._first(kwh, now_s, day)
         if kwh < good.kwh:
-            if self._today and (day != self._day or _about_zero(kwh, good.kwh)):
-                return self._take(kwh, now_s, day)
-            if kwh >= good.kwh * (1 - JITTER):
-                return self._elsewhere(kwh, now_s, day) or Verdict(good.kwh)
-            return self._elsewhere(kwh, now_s, day) or Verdict(None)
-        if not self._can_rise(good, kwh, now_s):
-            known = self._other is not None and self._goes_on(self._other, kwh, now_s)
-            taken = self._elsewhere(kwh, now_s, day)
-            return taken or Verdict(None, "" if known else self._leap(good, kwh, now_s))
-        return self._take(kwh, now_s, day)
+            return self._falls(good, kwh, now_s, day)
+        if self._can_rise(good, kwh, now_s):
+            return self._take(kwh, now_s, day)
+        known = self._other is not None and self._goes_on(self._other, kwh, now_s)
+        taken = self._elsewhere(kwh, now_s, day)
+        return taken or Verdict(None, "" if known else self._leap(good, kwh, now_s))
+
+    def _falls(self, good: _Place, kwh: float, now_s: float, day: int) -> Verdict:
+        if self._today and (day != self._day or _about_zero(kwh, good.kwh)):
+            return self._take(kwh, now_s, day)
+        held = good.kwh if kwh >= good.kwh * (1 - JITTER) else None
+        return self._elsewhere(kwh, now_s, day) or Verdict(held)
 
     def _first(self, kwh: float, now_s: float, day: int) -> Verdict:
-        if kwh <= self._most_kw * _LIFE_H:
+        most_h, told = (_DAY_H, "a day") if self._today else (_LIFE_H, f"{_LIFE_YEARS} years")
+        if kwh <= self._most_kw * most_h:
             return self._take(kwh, now_s, day)
         return Verdict(
             None,
-            f"{self._name}: found {kwh:.12g} kWh: more than {self._most_kw:g} kW give in"
-            f" {_LIFE_YEARS} years; most_kw of the map says so",
+            f"{self._name}: found {kwh:.12g} kWh: more than {self._most_kw:g} kW give in {told};"
+            " most_kw of the map says so",
         )
 
     def _take(self, kwh: float, now_s: float, day: int) -> Verdict:

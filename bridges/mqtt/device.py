@@ -70,6 +70,7 @@ class Device:
             self.forget()
         elif said.values or said.flags:
             self._note(now, wanted=changed or said.rule.beat)
+            self.has_value |= said.something
             if live and not said.gone and self.stated is False:
                 self.stated = None  # it speaks again
 
@@ -83,7 +84,6 @@ class Device:
 
     def _note(self, now: Moment, *, wanted: bool) -> None:
         """Let a reading become due. What a beat makes of it lasts from its first message."""
-        self.has_value = True
         if wanted and not self._wanted:
             self._wanted, self._first_s = True, now.s
         elif not self._open:

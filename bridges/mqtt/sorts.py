@@ -39,12 +39,7 @@ def make_sorts(sources: Sequence[Source], terms: Terms) -> dict[str, Sort]:
                 if source.wrote("devices", key, word) and word not in draft.values:
                     draft.values[word] = value
                     draft.places[word] = source
-    sorts = {}
-    for key, draft in drafts.items():
-        sort = _Making(key, draft, terms).make(drafts)
-        if sort is not None:
-            sorts[key] = sort
-    return sorts
+    return {key: _Making(key, draft, terms).make(drafts) for key, draft in drafts.items()}
 
 
 class _Making:
@@ -56,21 +51,19 @@ class _Making:
         self._terms = terms
         self._kind = str(draft.values.get("kind", ANYTHING))
 
-    def make(self, drafts: Mapping[str, _Draft]) -> Sort | None:
+    def make(self, drafts: Mapping[str, _Draft]) -> Sort:
+        """Make it also of what is wrong, so that one fault does not lead to others."""
         values = self._draft.values
-        if "name" not in values:
-            told = "'name' is missing; add it, such as 'name: inverter_{serial}'"
-            self._draft.source.fault(("devices", self._key), told)
-            return None
         if self._kind not in self._terms.contract.kinds:
             self._fault("kind", f"{self._kind!r} is not known{guess(self._kind, self._known)}")
-            return None
+            self._kind = ANYTHING
         via = values.get("via", "")
         if via and (via not in drafts or via == self._key):
             self._fault("via", f"{via!r} is not a device of this map{guess(via, drafts)}")
-        name = self._template("name")
-        if name is None:
-            return None
+        if "name" not in values:
+            told = "'name' is missing; add it, such as 'name: inverter_{serial}'"
+            self._draft.source.fault(("devices", self._key), told)
+        name = (self._template("name") if "name" in values else None) or template("")
         every_s = values.get("every", _EVERY_S)
         usual_s = math.inf if via else max(_SILENT_TURNS * every_s, _SILENT_S)
         gather = values.get("gather")
