@@ -503,6 +503,16 @@ def test_a_dtu_that_never_speaks_of_an_inverter_may_not_know_the_time() -> None:
     assert list(place.listener.hints) == []
 
 
+def test_a_dtu_that_asks_none_of_its_inverters_may_not_know_the_time_either() -> None:
+    place = lived("no_time", 4)
+    assert len(place.listener.devices) == 3  # it names them, and calls them reachable
+    [hint] = place.listener.hints
+    assert hint.startswith("roof: the DTU runs")
+    assert "time server" in hint
+    assert list(lived("night", 4).listener.hints) == []
+    assert list(lived("boot", 4).listener.hints) == []
+
+
 def test_an_inverter_that_is_added_appears_by_itself() -> None:
     place = Place()
     a_day_of(place)
