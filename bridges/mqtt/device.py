@@ -131,8 +131,7 @@ class Device:
             self.holding.settle(now)
         self._open = False
         if not self._wanted:
-            speaks = self._reading_s < self._spoke_s
-            if not speaks or now.s - self._reading_s < self.sort.heartbeat_s:
+            if self._spoke_s - self._reading_s < self.sort.heartbeat_s:
                 return None
             measured_s = self._spoke_s
         self._wanted = False
