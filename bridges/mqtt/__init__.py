@@ -36,14 +36,24 @@ _LOOK_S = 1.0
 
 
 class Mqtt:
-    """Devices that speak in the manner of one map. Options: see config.json."""
+    """Devices that speak in the manner of one map. Options: see config.json.
 
-    def __init__(self, settings: BridgeSettings, *, folder: Path, contract: Contract) -> None:
+    `read` is the map where it has been read already.
+    """
+
+    def __init__(
+        self,
+        settings: BridgeSettings,
+        *,
+        folder: Path,
+        contract: Contract,
+        read: Map | None = None,
+    ) -> None:
         options = settings.options
         _check_inverted(settings, contract)
         self._settings = settings
         self._contract = contract
-        self._map = _map(options, folder, contract)
+        self._map = read or _map(options, folder, contract)
         self._finder = Finder(self._map)
         self._owners = Owners(self._map, settings)
         self._watching = Watching(self._map.hints)
