@@ -1,6 +1,8 @@
 """The MQTT client of a component.
 
-MQTT 5 first, since only it reports a refused publish; 3.1.1 where the broker knows no better.
+MQTT 5 first, since only it reports a refused publish, and tells what is retained from what is new;
+3.1.1 where the broker knows no better: it says so, or answers 3.1.1 and then again not 5. One that
+only was frozen does neither.
 Each connection has a paho client of its own: nothing is queued, resent or remembered across a
 lost connection. What could not be sent is in the journal, and the next message shows the hole.
 """
@@ -50,12 +52,17 @@ _P = ParamSpec("_P")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it came. `arrived_s` is the moment on the monotonic clock."""
+    """One message as it came. `arrived_s` is the moment on the monotonic clock.
+
+    `certain` False: it may be retained though it does not say so. MQTT 3.1.1 marks only what was
+    there before us. What acts on a message should refuse such a one.
+    """
 
     topic: str
     payload: bytes
     retained: bool
     arrived_s: float = 0.0
+    certain: bool = True
 
 
 class Subscription(NamedTuple):
@@ -110,7 +117,10 @@ class Bus:
         self._on_connect_done = on_connect
         self._on_message_done = on_message
         self._advice = ""
-        self._protocol = mqtt.MQTTv5 if broker.mqtt5 else mqtt.MQTTv311
+        self._newest = mqtt.MQTTv5 if broker.mqtt5 else mqtt.MQTTv311
+        self._protocol = self._newest
+        self._spoke_5 = False  # the broker, at any time
+        self._knows_no_5 = not broker.mqtt5  # for sure
         self._client: mqtt.Client | None = None
         self._lock = threading.Lock()
         self._topics: dict[int, str] = {}
@@ -207,12 +217,13 @@ class Bus:
             self._faults.report("broker", self._no_broker(client))
             return
         # Some brokers of 3.1.1 read the words of MQTT 5 as lengths, and wait for ever.
-        was_5 = self._protocol == mqtt.MQTTv5
-        self._protocol = mqtt.MQTTv311 if was_5 else mqtt.MQTTv5
+        is_next_3 = self._protocol == mqtt.MQTTv5 and not self._spoke_5
+        self._protocol = mqtt.MQTTv311 if is_next_3 else self._newest
+        version = "3.1.1" if self._protocol == mqtt.MQTTv311 else "5"
         self._faults.report(
             "broker",
             f"broker {self._broker.url}: no answer in {CONNACK_S:.0f} s; "
-            f"trying again with MQTT {'3.1.1' if was_5 else '5'}",
+            f"trying again with MQTT {version}",
         )
 
     def _new_client(self) -> Client | TlsClient:
@@ -260,6 +271,8 @@ class Bus:
         """Note that the connection has ended. Return whether there was one."""
         was_up = self._up.is_set()
         self._up.clear()
+        if was_up:
+            self._protocol = self._newest
         if was_up and not self._stop.is_set():
             brief = time.monotonic() - self._since_s < BRIEF_S
             self._brief_ones = self._brief_ones + 1 if brief else 0
@@ -307,6 +320,13 @@ class Bus:
         if reason.is_failure:
             self._refused(client, reason)
             return
+        if self._protocol == mqtt.MQTTv5:
+            self._spoke_5 = True
+        elif not self._knows_no_5:  # it lives: if it is silent again, that is not why
+            self._knows_no_5 = True
+            self._protocol = mqtt.MQTTv5
+            client.disconnect()
+            return
         self._since_s = time.monotonic()
         self._up.set()
         self._faults.over("broker", f"broker {self._broker.url}: connected")
@@ -326,6 +346,7 @@ class Bus:
         if reason.getName() == "Unsupported protocol version" and self._protocol == mqtt.MQTTv5:
             log.info("%s speaks no MQTT 5; going on with 3.1.1", where)
             self._protocol = mqtt.MQTTv311
+            self._knows_no_5 = True
         elif reason.getName() in ("Bad user name or password", "Not authorized"):
             who = f"user '{self._broker.username or self._name}' or its password is"
             if not self._broker.has_password:
@@ -374,4 +395,5 @@ class Bus:
     @_guarded
     def _message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         payload, now_s = bytes(message.payload), time.monotonic()
-        self._on_message_done(Message(message.topic, payload, message.retain, now_s))
+        certain = message.retain or self._protocol == mqtt.MQTTv5
+        self._on_message_done(Message(message.topic, payload, message.retain, now_s, certain))

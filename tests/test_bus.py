@@ -141,14 +141,76 @@ def test_a_stop_in_order_publishes_no_will(any_broker: BrokerProcess, station: S
 
 
 def test_a_broker_of_mqtt_3_is_spoken_to_in_its_own_words(
-    embedded_broker: BrokerProcess, station: Station, caplog: pytest.LogCaptureFixture
+    embedded_broker: BrokerProcess,
+    station: Station,
+    hasty: None,  # noqa: ARG001
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     client = station(BrokerSettings(port=embedded_broker.port), hears=ALL)
     # Retained, since this broker takes in a subscription while it forwards what comes after it.
     client.publish_surely("heliobus/x", b"y", retain=True)
     assert client.next() == ("heliobus/x", b"y")
-    assert f"{embedded_broker.url}: no answer in 3 s; trying again with MQTT 3.1.1" in caplog.text
+    assert f"{embedded_broker.url}: no answer in 1 s; trying again with MQTT 3.1.1" in caplog.text
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a client notice sooner that a broker is silent, and come back sooner."""
+    monkeypatch.setattr("heliobus.bus.CONNACK_S", 1.0)
+    monkeypatch.setattr("heliobus.bus.KEEPALIVE_S", 1)
+    monkeypatch.setattr("heliobus.bus.RECONNECT_S", (0.1,))
+
+
+@pytest.mark.parametrize(
+    ("mqtt5", "live", "kept"),
+    [(True, (True, True), (True, True)), (False, (False, False), (True, True))],
+    ids=["MQTT 5", "MQTT 3.1.1"],
+)
+def test_a_message_knows_whether_it_can_be_told_from_a_retained_one(
+    mosquitto: BrokerProcess,
+    station: Station,
+    *,
+    mqtt5: bool,
+    live: tuple[bool, bool],
+    kept: tuple[bool, bool],
+) -> None:
+    settings = BrokerSettings(port=mosquitto.port, mqtt5=mqtt5)
+    client = station(settings, hears=ALL)
+    client.publish_surely("heliobus/x", b"y", retain=True)
+    message = client.heard.get(timeout=10)
+    assert (message.retained, message.certain) == live
+    message = station(settings, "late", hears=ALL).heard.get(timeout=10)
+    assert (message.retained, message.certain) == kept
+
+
+def test_a_broker_that_was_frozen_when_we_came_is_spoken_to_in_mqtt_5(
+    mosquitto: BrokerProcess,
+    station: Station,
+    hasty: None,  # noqa: ARG001
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mosquitto.freeze()
+    client = station(mosquitto, hears=ALL, wait=False)
+    wait_until(lambda: "again with MQTT 3.1.1" in caplog.text, "the doubt")
+    mosquitto.thaw()
+    assert client.wait_connected(10)
+    client.publish_surely("heliobus/x", b"y", retain=True)
+    assert client.heard.get(timeout=10).retained
+
+
+def test_a_broker_that_has_spoken_mqtt_5_and_is_frozen_is_never_asked_in_mqtt_3(
+    mosquitto: BrokerProcess,
+    station: Station,
+    hasty: None,  # noqa: ARG001
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = station(mosquitto)
+    mosquitto.freeze()
+    wait_until(lambda: "no answer in 1 s; trying again with MQTT" in caplog.text, "the silence")
+    mosquitto.thaw()
+    wait_until(lambda: client.connected, "the connection")
+    assert "3.1.1" not in caplog.text
 
 
 def test_a_second_component_of_the_same_name_is_told_from_a_lost_connection(
@@ -435,6 +497,21 @@ def test_a_broker_that_refuses_mqtt_5_is_asked_in_mqtt_3(
     station(refusing.settings, wait=False)
     versions = [refusing.connects.get(timeout=10)[8] for _ in range(2)]
     assert versions == [5, 4]
+
+
+class OldServer(Server):
+    """A broker that refuses MQTT 5 in words, takes in MQTT 3.1.1, and is gone."""
+
+    def _talk(self, connection: socket.socket) -> None:
+        request = connection.recv(65536)
+        self.connects.put(request)
+        connection.sendall(b"\x20\x02\x00" + (b"\x01" if request[8] == 5 else b"\x00"))
+
+
+def test_after_a_lost_connection_we_begin_with_mqtt_5_again(station: Station) -> None:
+    with closing(OldServer()) as old:
+        station(old.settings, wait=False)
+        assert [old.connects.get(timeout=10)[8] for _ in range(4)] == [5, 4, 5, 4]
 
 
 def test_a_refused_subscription_names_the_topic_and_what_to_do(
