@@ -81,7 +81,7 @@ def test_a_number_is_set_within_its_limits_and_shown_where_the_device_tells_it()
     assert cmps()["set-charge_limit_a"] == {
         "p": "number",
         "name": "Charge limit a",
-        "uniq_id": "heliobus_farm_inverter_set_charge_limit_a",
+        "uniq_id": "heliobus_farm_inverter-set-charge_limit_a",
         "def_ent_id": "number.farm_inverter_charge_limit_a",
         "cmd_t": "heliobus/farm/bus/hass/set/inverter/charge_limit_a",
         "qos": 1,

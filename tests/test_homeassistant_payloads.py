@@ -87,6 +87,47 @@ def test_what_an_info_leaves_out_is_in_the_contract(kind: str) -> None:
         assert told.config(name) == silent.config(name)
 
 
+def test_no_two_devices_have_an_entity_of_the_same_id() -> None:
+    """Play house + grid_import_kwh beside house_grid + import_kwh, and all pairs of that sort."""
+    names = {*CONTRACT.fields, *members(ANYTHING)}
+    devices = {"house": set(names)}
+    for name in names:
+        for cut, letter in enumerate(name):
+            if letter == "_" and name[cut + 1 :] in names:
+                devices.setdefault(f"house_{name[:cut]}", set()).add(name[cut + 1 :])
+    assert "import_kwh" in devices["house_grid"]
+    broker = Broker()
+    for device, fields in devices.items():
+        body = info(*sorted(fields), kind=ANYTHING, commands={"charge_w": {"const": 1}})
+        broker.put(f"heliobus/farm/{device}/info", body)
+    broker.start()
+    cmps = [one for name in broker.configs for one in broker.config(name)["cmps"].values()]
+    assert len(cmps) == sum(len(fields) + 1 for fields in devices.values())
+    for key in ("uniq_id", "def_ent_id"):
+        assert len({one[key] for one in cmps}) == len(cmps)
+
+
+@pytest.mark.parametrize("first", ["house", "house_grid"])
+def test_entity_ids_that_are_alike_are_numbered_and_stay(first: str) -> None:
+    fields = {"house": "grid_import_kwh", "house_grid": "import_kwh"}
+    broker = Broker()
+    broker.put(f"heliobus/farm/{first}/info", info(fields[first], kind=ANYTHING))
+    broker.start()
+    alone = broker.config(f"heliobus_farm_{first}")
+    [second] = fields.keys() - {first}
+    broker.put(f"heliobus/farm/{second}/info", info(fields[second], kind=ANYTHING))
+    assert broker.after() == [topic(f"heliobus_farm_{second}")]
+    assert broker.start() == []
+    assert broker.config(f"heliobus_farm_{first}") == alone
+    found = {
+        one: broker.config(f"heliobus_farm_{one}")["cmps"][field] for one, field in fields.items()
+    }
+    assert found[first]["def_ent_id"] == "sensor.farm_house_grid_import_kwh"
+    assert found[second]["def_ent_id"] == "sensor.farm_house_grid_import_kwh_2"
+    assert found["house"]["uniq_id"] == "heliobus_farm_house-grid_import_kwh"
+    assert found["house_grid"]["uniq_id"] == "heliobus_farm_house_grid-import_kwh"
+
+
 def test_units_and_classes_of_the_contract_are_all_kept() -> None:
     for field in CONTRACT.fields.values():
         one = entity(field.name, **note("sensor", field.name))
@@ -150,7 +191,7 @@ def test_a_number_is_told_whole() -> None:
     assert entity("battery_v") == {
         "p": "sensor",
         "name": "Battery voltage",
-        "uniq_id": "heliobus_farm_inverter_battery_v",
+        "uniq_id": "heliobus_farm_inverter-battery_v",
         "def_ent_id": "sensor.farm_inverter_battery_v",
         "stat_t": STATE,
         "unit_of_meas": "V",
@@ -166,7 +207,7 @@ def test_a_number_is_told_whole() -> None:
 def test_ids_do_not_change_with_titles() -> None:
     before, after = entity("pv_w"), entity("pv_w", title="Sonne", unit="W")
     assert after["name"] == "Sonne"
-    assert after["uniq_id"] == before["uniq_id"] == "heliobus_farm_inverter_pv_w"
+    assert after["uniq_id"] == before["uniq_id"] == "heliobus_farm_inverter-pv_w"
     assert after["def_ent_id"] == before["def_ent_id"] == "sensor.farm_inverter_pv_w"
 
 

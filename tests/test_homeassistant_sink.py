@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from heliobus.bus import Message
 from sinks.homeassistant import READ_S, foreign_topics
+from tests.ha_rules import rejections
 from tests.homeassistant_sink import CONTRACT, OPTIONS, Broker, homeassistant, info, topic
 
 INFO = "heliobus/farm/inverter/info"
@@ -182,7 +183,7 @@ def test_a_string_that_becomes_a_device_is_removed_before_it_is_added() -> None:
     assert broker.config("heliobus_farm_inverter")["cmps"]["pv_01_w"] == {"p": "sensor"}
     assert broker.after() == [topic("heliobus_farm_inverter-pv_01")]
     first = broker.config("heliobus_farm_inverter-pv_01")["cmps"]["pv_01_w"]
-    assert first["uniq_id"] == "heliobus_farm_inverter_pv_01_w"
+    assert first["uniq_id"] == "heliobus_farm_inverter-pv_01_w"
 
 
 # ---------------------------------------------------------------------- devices that go
@@ -377,7 +378,7 @@ somebodys = st.fixed_dictionaries(
         "kind": json_values | st.just("inverter"),
         "fields": json_values
         | st.dictionaries(
-            st.sampled_from(["pv_w", "pv_01_w", "pv_02_w", "mode", "time", "Ä"]),
+            st.sampled_from(["pv_w", "pv_01_w", "pv_02_w", "01_w", "w", "mode", "time", "Ä"]),
             json_values
             | st.dictionaries(
                 st.sampled_from(["unit", "title", "every_s", "enum", "type", "precision"]),
@@ -408,6 +409,7 @@ TOPICS = [
     topic("heliobus_x--y-z"), topic("other"), "homeassistant/status", "homeassistant/",
     "homeassistant/sensor/dtu_1/ch0_Power/config", "heliobus/farm/bus/hass/set/inverter/mode",
     "heliobus/farm/bus/hass/set/inverter/x", "heliobus/farm/bus/hass/status", "heliobus/Ä/b/info",
+    "heliobus/farm/inverter_pv/info", "heliobus/farm/inverter_pv_01/info",
 ]  # fmt: skip
 messages = st.builds(Message, st.sampled_from(TOPICS), payloads, st.booleans())
 
@@ -416,13 +418,19 @@ messages = st.builds(Message, st.sampled_from(TOPICS), payloads, st.booleans())
 def test_whatever_anybody_publishes_it_lives_and_publishes_json(heard: list[Message]) -> None:
     sink = homeassistant(health=True)
     sink.connected(0.0)
+    configs: dict[str, bytes] = {}
     for half, now_s in ((heard[:6], 0.0), (heard[6:], 40.0)):
         for message in half:
             refused = sink.take(message, now_s)
             assert refused is None or ("\n" not in refused and len(refused) < 1000)
         for outgoing in sink.due(now_s + 35.0):
-            if outgoing.payload:
-                json.loads(outgoing.payload)
+            if outgoing.retain:
+                configs[outgoing.topic] = outgoing.payload
+    for where, payload in configs.items():
+        assert rejections(where, payload) == []
+    told = [json.loads(payload) for payload in configs.values() if payload]
+    ids = [one["uniq_id"] for body in told for one in body["cmps"].values() if "uniq_id" in one]
+    assert len(ids) == len(set(ids))
     json.dumps(sink.details())
 
 

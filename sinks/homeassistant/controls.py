@@ -135,7 +135,7 @@ def controls(where: Place, info: Mapping[str, Any], topic: str, state: str) -> d
             found[f"{PREFIX}{name}"] = {
                 "p": platform,
                 "name": command.title,
-                "uniq_id": f"{where.id}_set_{name}",
+                "uniq_id": where.unique_id("set", name),
                 "def_ent_id": where.entity_id(platform, name),
                 "cmd_t": topic + name,
                 "qos": 1,

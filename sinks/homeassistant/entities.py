@@ -93,7 +93,7 @@ def entity(where: Place, field: str, what: Meaning, *, topic: str, source: str =
     shown: Entity = {
         "p": platform,
         "name": what.title,
-        "uniq_id": f"{where.whole.id}_{field}",
+        "uniq_id": where.unique_id(field),
         "def_ent_id": where.entity_id(platform, field),
         "stat_t": topic,
         **own,

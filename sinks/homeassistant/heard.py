@@ -13,6 +13,7 @@ from sinks.homeassistant.names import Place
 
 Body = dict[str, Any]
 DTU = "dtu_"
+PLATFORMS = ("sensor", "binary_sensor", "number", "select", "switch", "button")
 
 
 def info(payload: bytes) -> Body:
@@ -42,17 +43,19 @@ def own_config(where: Place, base: str, payload: bytes) -> Payload | None:
     topic = first.get("t") if isinstance(first, Mapping) else None
     if not isinstance(topic, str) or not topic.startswith(f"{base}/{where.site}/"):
         return None
-    if not isinstance(device, dict) or not _are_entities(cmps):
+    if not isinstance(device, dict) or not isinstance(cmps, dict):
         raise FrameError("found no device or entities in it, expected a config of heliobus")
-    return body
+    device = {key: one for key, one in device.items() if isinstance(one, str) or key == "ids"}
+    cmps = {key: one for key, one in cmps.items() if _is_entity(where.unique_id(key), one)}
+    return {**body, "dev": device, "cmps": cmps}
 
 
-def _are_entities(cmps: object) -> bool:
-    return isinstance(cmps, dict) and all(
-        isinstance(one, dict)
-        and isinstance(one.get("p"), str)
-        and isinstance(one.get("uniq_id", ""), str)
-        for one in cmps.values()
+def _is_entity(unique: str, one: object) -> bool:
+    """Say whether it is an entity as we make them, or the word that one is to be removed."""
+    if not isinstance(one, dict) or one.get("p") not in PLATFORMS:
+        return False
+    return len(one) == 1 or (
+        one.get("uniq_id") == unique and isinstance(one.get("def_ent_id"), str)
     )
 
 

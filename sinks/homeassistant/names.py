@@ -43,10 +43,18 @@ class Place:
         """Give the name on the bus: the device's or the component's."""
         return self.component or self.device
 
+    def unique_id(self, *names: str) -> str:
+        """Give the id of an entity; no name has a -, so that no two entities can have the same.
+
+        A part's fields say by themselves whose they are.
+        """
+        return "-".join((self.whole.id, *names))
+
     def entity_id(self, platform: str, field: str) -> str:
-        """Give the entity id to begin with; a part's fields say by themselves whose they are."""
+        """Give the entity id to begin with: readable, so that two of them may be alike."""
         owner = f"{_BUS}_{self.component}" if self.component else self.device
-        return f"{platform}.{self.site}_{owner}_{field}"
+        words = f"{self.site}_{owner}_{field}".split("_")
+        return f"{platform}.{'_'.join(filter(None, words)) or _BUS}"  # no double _ there
 
 
 def place(text: str) -> Place | None:

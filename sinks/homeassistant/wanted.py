@@ -1,7 +1,7 @@
 """What Home Assistant is to be told, of all that is known."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from heliobus.topics import Topics
 from sinks.homeassistant.components import Components
 from sinks.homeassistant.devices import Around, Devices, Payload
-from sinks.homeassistant.entities import words
+from sinks.homeassistant.entities import Entity, words
 from sinks.homeassistant.heard import Body
 from sinks.homeassistant.names import Place, place
 
@@ -66,6 +66,7 @@ class Wanted:
         for where, status in sorted(known.statuses.items(), key=lambda one: one[0].id):
             if not self.is_left_out(where, known):
                 payloads[where.id] = self.component(where, status, told)
+        _number_alike(payloads, told)
         return payloads
 
     def component(self, where: Place, status: Body, told: Mapping[str, Payload]) -> Payload:
@@ -98,6 +99,24 @@ class Wanted:
             parts=parts,
             via=via.id if is_there else "",
         )
+
+
+def _number_alike(payloads: Mapping[str, Payload], told: Mapping[str, Payload]) -> None:
+    """Append a number to entity ids that are alike: house + grid_w, house_grid + w.
+
+    What is told stays. Home Assistant would number them as they happen to come.
+    """
+    holders = {one["def_ent_id"]: one["uniq_id"] for one in _told_entities(told)}
+    for one in (one for payload in payloads.values() for one in payload["cmps"].values()):
+        wish, number = one["def_ent_id"], 1
+        while holders.setdefault(one["def_ent_id"], one["uniq_id"]) != one["uniq_id"]:
+            number += 1
+            one["def_ent_id"] = f"{wish}_{number}"
+
+
+def _told_entities(told: Mapping[str, Payload]) -> Iterator[Entity]:
+    for payload in told.values():
+        yield from (one for one in payload["cmps"].values() if "uniq_id" in one)
 
 
 def _parts(told: Mapping[str, Payload]) -> dict[Place, list[str]]:
