@@ -42,6 +42,7 @@ class Broker:
         self.retained: dict[str, bytes] = {}
         self.sink = homeassistant(**options)
         self.refused: list[str] = []
+        self.takes_configs = True
 
     def start(self) -> list[str]:
         """Start the sink, or start it again, and wait until it has read. Give what it publishes."""
@@ -68,9 +69,10 @@ class Broker:
     def put(self, topic: str, body: Any) -> str | None:
         """Let somebody publish a retained message, for the sink to hear now and later."""
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.retained[topic] = payload
-        if not payload:
-            del self.retained[topic]
+        if payload:
+            self.retained[topic] = payload
+        else:
+            self.retained.pop(topic, None)
         return self.hear(topic, payload)
 
     def after(self, wait_s: float = GATHER_S) -> list[str]:
@@ -79,15 +81,12 @@ class Broker:
         return self.publish()
 
     def publish(self) -> list[str]:
-        """Give the topics that the sink publishes on now."""
-        topics = []
-        for outgoing in self.sink.due(self.now_s):
-            topics.append(outgoing.topic)
-            if outgoing.retain and outgoing.payload:
-                self.retained[outgoing.topic] = outgoing.payload
-            elif outgoing.retain:
-                self.retained.pop(outgoing.topic, None)
-        return topics
+        """Give the topics that the sink publishes on now; what is retained comes back to it."""
+        published = [*self.sink.due(self.now_s)]
+        for outgoing in published:
+            if outgoing.retain and self.takes_configs:
+                self.put(outgoing.topic, outgoing.payload)
+        return [outgoing.topic for outgoing in published]
 
     def config(self, name: str) -> Config:
         """Give a config of ours as it is retained."""

@@ -258,12 +258,107 @@ def test_a_broker_that_did_not_tell_all_costs_no_device() -> None:
     assert broker.after(DAY_S) == []
 
 
-def test_what_home_assistant_removed_is_not_told_again_at_once() -> None:
+def test_what_its_owner_removed_in_home_assistant_stays_away_until_it_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="sinks.homeassistant")
+    broker = started("mode", "pv_01_w", "pv_02_w")
+    caplog.clear()
+    broker.put(CONFIG, b"")
+    assert broker.after(60) == []
+    assert caplog.messages == [
+        "heliobus_farm_inverter was removed in Home Assistant: it is told again when it changes,"
+        " or when heliobus starts"
+    ]
+    broker.put("heliobus/farm/bank/info", info("soc_percent", kind="battery"))
+    broker.hear("homeassistant/status", b"online")
+    assert CONFIG not in broker.after()
+    broker.put(INFO, info("mode", "pv_01_w", "pv_02_w", title="Shed"))
+    assert CONFIG in broker.after()
+
+
+def test_what_its_owner_removed_in_home_assistant_is_back_at_the_next_start() -> None:
     broker = started("mode")
     broker.put(CONFIG, b"")
     assert broker.after(60) == []
-    broker.put("heliobus/farm/bank/info", info("soc_percent", kind="battery"))
-    assert broker.after() == [topic("heliobus_farm_bank")]
+    assert broker.connect() == []
+    assert broker.start() == [CONFIG]
+
+
+def test_a_removal_that_crosses_a_change_does_not_remove_it() -> None:
+    broker = started("mode")
+    broker.put(INFO, info("mode", "pv_w"))
+    [changed] = broker.sink.due(broker.now_s + 2)
+    broker.put(CONFIG, b"")
+    assert broker.after() == []
+    broker.put(CONFIG, changed.payload)
+    broker.hear("homeassistant/status", b"online")
+    assert broker.after() == [CONFIG]
+    assert broker.start() == []
+
+
+# ---------------------------------------------------------------------- what has come back
+
+
+def test_what_the_broker_refuses_is_told_again_each_minute_and_said() -> None:
+    broker = started("mode")
+    broker.takes_configs = False
+    broker.put(INFO, info("mode", "pv_w"))
+    assert broker.after() == [CONFIG]
+    assert broker.sink.details() == {"announced": 0, "entities": 0}
+    assert broker.after(59) == []
+    assert broker.after(1) == [CONFIG]
+    assert broker.sink.details()["hints"] == [
+        "what is told of heliobus_farm_inverter does not come back from the broker: may hass"
+        " write and read homeassistant/device/+/config? Run `heliobus broker init` again"
+    ]
+    broker.takes_configs = True
+    assert broker.after(60) == [CONFIG]
+    assert broker.sink.details() == {"announced": 1, "entities": 2}
+    assert broker.after(DAY_S) == []
+
+
+def test_a_removal_that_the_broker_refuses_is_told_again() -> None:
+    broker = started("mode")
+    broker.takes_configs = False
+    broker.put(INFO, b"")
+    assert broker.after(2) + broker.after(10) == [CONFIG]
+    broker.takes_configs = True
+    assert broker.after(60) == [CONFIG]
+    assert broker.configs == []
+    assert broker.after(DAY_S) == []
+
+
+def test_what_comes_back_late_and_twice_is_no_removal() -> None:
+    broker = started("mode")
+    broker.takes_configs = False
+    broker.put(INFO, b"")
+    broker.after(2)
+    broker.after(10)
+    broker.put(INFO, info("mode"))
+    said = [*broker.sink.due(broker.now_s + 2), *broker.sink.due(broker.now_s + 62)]
+    assert len(said) == 2
+    for payload in (b"", said[0].payload, said[1].payload):
+        broker.put(CONFIG, payload)
+    broker.takes_configs = True
+    assert broker.after(DAY_S) == []
+    assert broker.sink.details()["announced"] == 1
+
+
+def test_a_config_that_somebody_else_changed_is_told_again_after_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker = started("mode")
+    ours = broker.config("heliobus_farm_inverter")
+    broker.put(CONFIG, {**ours, "dev": {**ours["dev"], "name": "Theirs"}})
+    assert broker.after(59) == []
+    assert broker.after(1) == [CONFIG]
+    assert broker.config("heliobus_farm_inverter") == ours
+    broker.put(CONFIG, b"{")
+    assert broker.after(60) == [CONFIG]
+    assert caplog.messages == [
+        "heliobus_farm_inverter: somebody else told Home Assistant of it; are there two sinks?"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sinks.homeassistant import controls, heard
 from sinks.homeassistant.announced import FIELD_GONE_S, Announced
 from sinks.homeassistant.components import shape
 from sinks.homeassistant.devices import Payload
+from sinks.homeassistant.echoes import COMES_BACK_S, Echoes
 from sinks.homeassistant.names import Place, place
 from sinks.homeassistant.wanted import Known, Wanted
 
@@ -68,6 +69,9 @@ class HomeAssistant:
         self._wanted = Wanted(settings.options, contract=contract, topics=topics, sink=self._name)
         self._known = Known()
         self._announced = Announced()
+        self._echoes = Echoes()
+        # What somebody removed in Home Assistant, as it was wanted then.
+        self._removed: dict[str, Payload | None] = {}
         self._commands: list[Outgoing] = []
         self._reading = self._has_all = self._was_born = False
         self._begun_s = self._next_s = math.inf
@@ -99,6 +103,7 @@ class HomeAssistant:
         """Begin anew: read what is retained before anything is said."""
         self._known.clear()
         self._announced.told.clear()
+        self._echoes.clear()
         self._commands.clear()
         self._absent_s.clear()
         self._cleared.clear()
@@ -123,7 +128,7 @@ class HomeAssistant:
             case ["status"]:
                 self._was_born |= message.payload == b"online" and not message.retained
             case ["device", name, "config"]:
-                self._take_config(name, message.payload)
+                self._take_config(name, message.payload, now_s)
             case [_, node, _, "config"]:
                 self._known.foreign.pop(message.topic, None)
                 if message.payload:
@@ -131,18 +136,28 @@ class HomeAssistant:
                     self._known.foreign[message.topic] = serials
                 self._look_again(now_s + GATHER_S)
 
-    def _take_config(self, name: str, payload: bytes) -> None:
-        """Learn what we have told before.
-
-        What comes later is our own, or what Home Assistant cleared because its owner removed the
-        device there: that is not told again before something new is to be said.
-        """
-        where = place(name)
-        if not self._reading or where is None:
+    def _take_config(self, name: str, payload: bytes, now_s: float) -> None:
+        """Learn what Home Assistant is told: by us before, or by somebody else meanwhile."""
+        where, told = place(name), self._announced.told
+        if where is None:
             return
-        self._announced.told.pop(name, None)
+        if not self._reading and self._echoes.came(name, payload) and name not in self._removed:
+            return
+        before = told.pop(name, None)
+        if not self._reading:
+            self._look_again(now_s + COMES_BACK_S if payload else now_s)
         if payload and (config := heard.own_config(where, self._topics.base, payload)) is not None:
-            self._announced.told[name] = config
+            told[name] = config
+            self._removed.pop(name, None)
+        if payload and before is not None and before != told.get(name):
+            log.warning("%s: somebody else told Home Assistant of it; are there two sinks?", name)
+        elif before is not None and not payload:
+            self._removed[name] = None
+            log.info(
+                "%s was removed in Home Assistant: it is told again when it changes, or when"
+                " heliobus starts",
+                name,
+            )
 
     def _take_ours(self, address: Address, message: Message, now_s: float) -> None:
         if (name := address.misnamed) is not None:
@@ -236,23 +251,38 @@ class HomeAssistant:
         if self._was_born:
             self._was_born = False
             for name, payload in self._announced.told.items():
-                yield self._outgoing(name, dumps(payload))
+                yield self._outgoing(name, payload, now_s)
+        for name in self._echoes.overdue(now_s):
+            yield self._outgoing(name, self._announced.told.get(name), now_s)
 
     def _plan(self, now_s: float) -> Iterator[Outgoing]:
         told = self._announced.told
         wanted = self._wanted.payloads(self._known, told)
+        self._leave_removed(wanted)
         self._tell_doubles()
         self._silent.clear()
         for name in [name for name in told if name not in wanted]:
             if self._is_gone(name, wanted, now_s):
                 del told[name]
-                yield self._outgoing(name, b"")
+                yield self._outgoing(name, None, now_s)
         for name in wanted:
             self._absent_s.pop(name, None)
         for name, payload in self._announced.changes(wanted, now_s):
-            yield self._outgoing(name, dumps(payload))
+            yield self._outgoing(name, payload, now_s)
 
-    def _outgoing(self, name: str, payload: bytes) -> Outgoing:
+    def _leave_removed(self, wanted: dict[str, Payload]) -> None:
+        """Leave out what its owner removed in Home Assistant, until something of it changes."""
+        for name, before in list(self._removed.items()):
+            payload = wanted.get(name)
+            if payload is None or before not in (None, payload):
+                del self._removed[name]
+            else:
+                self._removed[name] = wanted.pop(name)
+
+    def _outgoing(self, name: str, config: Payload | None, now_s: float) -> Outgoing:
+        """Give the message that tells a config, or that clears it."""
+        payload = b"" if config is None else dumps(config)
+        self._echoes.sent(name, payload, now_s)
         return Outgoing(f"{self._prefix}/device/{name}/config", payload, retain=True)
 
     def _is_gone(self, name: str, wanted: Mapping[str, Payload], now_s: float) -> bool:
@@ -298,9 +328,14 @@ class HomeAssistant:
 
     def details(self) -> Mapping[str, Any]:
         """Give how much Home Assistant knows of, and what its owner should know."""
-        told = self._announced.told
+        told = {
+            name: payload
+            for name, payload in self._announced.told.items()
+            if name not in self._echoes
+        }
         hints = [
             *self._doubles.values(),
+            *([self._is_late()] if self._echoes.late else []),
             *(
                 f"nothing is heard of the site {site}: its devices stay in Home Assistant"
                 for site in sorted(self._silent)
@@ -311,6 +346,13 @@ class HomeAssistant:
             "entities": sum(len(payload["cmps"]) for payload in told.values()),
             **({"hints": hints} if hints else {}),
         }
+
+    def _is_late(self) -> str:
+        return (
+            f"what is told of {', '.join(sorted(self._echoes.late)):.200} does not come back from"
+            f" the broker: may {self._name} write and read {self._prefix}/device/+/config? Run"
+            " `heliobus broker init` again"
+        )
 
 
 SINK = HomeAssistant
