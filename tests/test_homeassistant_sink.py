@@ -163,6 +163,72 @@ def test_the_fields_of_the_device_before_are_removed_at_once() -> None:
     assert broker.config("heliobus_farm_inverter")["cmps"]["pv_w"] == {"p": "sensor"}
 
 
+def test_a_model_that_is_known_more_exactly_is_no_other_device() -> None:
+    broker = Broker()
+    broker.put(INFO, info("mode", "pv_w", model="Axpert"))
+    broker.start()
+    broker.put(INFO, info("mode", model="Axpert MAX 7.2"))
+    assert broker.after() == [CONFIG]
+    assert entities(broker) == ["mode", "pv_w"]
+
+
+def test_another_device_has_nothing_of_the_identity_of_the_one_before() -> None:
+    broker = Broker()
+    broker.put(INFO, info("mode", maker="Voltronic", serial="1", firmware="7"))
+    broker.start()
+    broker.put(INFO, info("mode", serial="2"))
+    assert broker.after() == [CONFIG]
+    assert broker.config("heliobus_farm_inverter")["dev"] == {
+        "ids": ["heliobus_farm_inverter"],
+        "name": "Inverter",
+        "sn": "2",
+    }
+
+
+def test_a_field_that_came_back_has_its_day_again() -> None:
+    broker = started("mode", "pv_w")
+    for wait_s in (DAY_S - 10, DAY_S - 10):
+        broker.put(INFO, info("mode"))
+        assert broker.after() == []
+        assert broker.after(wait_s) == []
+        broker.put(INFO, info("mode", "pv_w"))
+        assert broker.after() == []
+
+
+def test_a_device_that_came_back_knows_nothing_of_what_was_missing_before() -> None:
+    broker = started("mode", "pv_w")
+    broker.put(INFO, info("mode"))
+    broker.after()
+    broker.put(INFO, b"")
+    assert broker.after() + broker.after(10) == [CONFIG]
+    broker.after(3 * DAY_S)
+    for fields in (("mode", "pv_w"), ("mode",)):
+        broker.put(INFO, info(*fields))
+        broker.after()
+    assert entities(broker) == ["mode", "pv_w"]
+
+
+def test_strings_stay_devices_while_nothing_else_is_known_of_theirs() -> None:
+    broker = started("mode", "pv_01_w", "pv_02_w")
+    broker.put(INFO, info("pv_01_w", "pv_02_w"))
+    assert broker.after() == []
+    assert broker.sink.next_s > broker.now_s + 3600
+    assert entities(broker) == ["mode"]
+
+
+def test_an_entity_that_another_config_claims_is_not_looked_for_without_end() -> None:
+    broker = Broker()
+    theirs = {"p": "sensor", "uniq_id": "heliobus_farm_inverter-pv_w", "def_ent_id": "sensor.x"}
+    avty = [{"t": "heliobus/farm/inverter/availability"}]
+    body = {"o": {"name": "heliobus"}, "dev": {}, "avty": avty, "cmps": {"pv_w": theirs}}
+    broker.put(topic("heliobus_farm_inverter-pv_07"), body)
+    broker.put(BRIDGE, {"state": "online"})
+    broker.put(INFO, info("mode", "pv_w"))
+    broker.start()
+    assert entities(broker) == ["mode"]
+    assert broker.sink.next_s > broker.now_s + 3600
+
+
 def test_a_value_of_another_type_is_removed_before_it_is_added() -> None:
     broker = started("mode", "pv_w")
     changed = info("mode", "pv_w")

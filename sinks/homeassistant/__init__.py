@@ -110,6 +110,11 @@ class HomeAssistant:
         self._begun_s = now_s
         self._reading, self._has_all = True, False
 
+    @property
+    def next_s(self) -> float:
+        """Give when it looks again at what is to be told, if nothing is heard until then."""
+        return min(self._next_s, self._announced.next_s)
+
     # ------------------------------------------------------------------ hearing
 
     def take(self, message: Message, now_s: float) -> str | None:
@@ -245,7 +250,7 @@ class HomeAssistant:
             self._reading = False
             self._next_s = now_s
             log.info("tells Home Assistant of %d devices and components", self._known.count)
-        if now_s >= min(self._next_s, self._announced.next_s):
+        if now_s >= self.next_s:
             self._next_s = math.inf
             yield from self._plan(now_s)
         if self._was_born:

@@ -37,14 +37,16 @@ class Announced:
         What was told and is not wanted stays as it is; `told.pop` forgets it.
         """
         self.next_s = math.inf
+        self._since_s = {key: at_s for key, at_s in self._since_s.items() if key[0] in self.told}
         owners = _owners(wanted)
         former = _owners(self.told)
         for name, payload in wanted.items():
             merged = self._merged(name, payload, owners, now_s)
             for key, one in payload["cmps"].items():
-                if former.get(_unique(one), name) != name:
+                if (holder := former.get(_unique(one), name)) != name:
                     merged["cmps"].pop(key)
-                    self._look_again(now_s + MOVE_S)
+                    if holder in wanted:  # else it comes when the holder goes
+                        self._look_again(now_s + MOVE_S)
             if merged["cmps"] and merged != self.told.get(name):
                 self.told[name] = merged
                 yield name, merged
@@ -98,9 +100,8 @@ class Announced:
 
 
 def _is_another(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
-    """Say whether a device is another than it was; one that is silent about itself may not be."""
-    key = "sn" if "sn" in old and "sn" in new else "mdl"
-    return key in old and key in new and old[key] != new[key]
+    """Say whether a device is another than it was; a model may only be known more exactly."""
+    return "sn" in old and "sn" in new and old["sn"] != new["sn"]
 
 
 def _unique(one: Entity) -> str:

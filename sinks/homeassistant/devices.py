@@ -153,7 +153,8 @@ def _parts(entities: Mapping[str, Entity], known: Collection[str]) -> dict[str, 
         if fields
     }
     rest = len(entities) - sum(map(len, parts.values()))
-    return parts if rest else {}  # a device without values would not be there to belong to
+    # A device without values would not be there to belong to, unless it is there already.
+    return parts if rest or known else {}
 
 
 def _named(entities: Mapping[str, Entity], main: str) -> dict[str, Entity]:
