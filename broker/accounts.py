@@ -21,7 +21,7 @@ from broker.certificates import ALWAYS, Authority, valid_until
 from broker.configuration import Listener, Plan, listener, locked
 from broker.files import Account, Owner, Writer, account, has_account, name_of, owner_of
 from broker.passwords import new_password, read_hashes, write_hashes
-from broker.roles import DISCOVERY, WATCH, Role, User, access_list, components
+from broker.roles import DISCOVERY, WATCH, Role, User, access_list, components, is_site
 from heliobus.errors import ConfigError
 from heliobus.settings import BrokerStart, Settings
 from heliobus.topics import slug
@@ -124,7 +124,7 @@ class Accounts:
             raise ConfigError(
                 f"{name!r} has a user of its own by 'heliobus broker init'; choose another name"
             )
-        topics = [_topic(topic, self._settings.base_topic) for topic in topics]
+        topics = [_topic(topic, role, self._settings.base_topic) for topic in topics]
         if role is Role.DEVICE and not topics:
             raise ConfigError(
                 f"a device needs the topics that it uses: add --topic, such as --topic {name}"
@@ -363,13 +363,15 @@ def _given(wish: Wish) -> dict[str, Any]:
     return {key: value for key in Wish.__slots__ if (value := getattr(wish, key)) is not None}
 
 
-def _topic(text: str, base: str) -> str:
-    """Take what a device's topics begin with. Raise ConfigError."""
+def _topic(text: str, role: Role, base: str) -> str:
+    """Take what somebody's topics begin with. Raise ConfigError."""
     topic = text.removesuffix("#").rstrip("/")
     if not _TOPIC.fullmatch(topic):
         raise ConfigError(
             f"--topic {text}: expected what the device's topics begin with, such as solar"
         )
+    if role is Role.OPERATOR and is_site(topic, base):
+        return topic
     if f"{topic}/".startswith(f"{base}/") or f"{base}/".startswith(f"{topic}/"):
         raise ConfigError(
             f"--topic {text}: below {base}/ only components write; give the device a prefix of its"

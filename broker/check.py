@@ -20,7 +20,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from broker.accounts import Accounts
 from broker.peer import Peer, RefusedError
-from broker.roles import WATCH, Right, Role, User, rights
+from broker.roles import BIRTH, WATCH, Right, Role, User, rights
 from heliobus.credentials import password as password_of
 from heliobus.errors import ConfigError
 from heliobus.settings import Settings
@@ -125,7 +125,7 @@ class Check:
                 continue
             seen.probes = tuple(self._probes(f"{PROBE}_{self._nonce}_{number}"))
             if seen.user.role is Role.HOMEASSISTANT:  # nobody else: that it was heard proves his
-                seen.probes += tuple(f"{topic}/status" for topic in seen.user.topics)
+                seen.probes += (BIRTH,)
             self._look_at_the_certificate(seen.peer)
 
     def _is_open(self) -> bool:
@@ -158,27 +158,32 @@ class Check:
         """Give the topics on which one user publishes: his own, everybody else's, and nobody's."""
         topics = self._topics
         for seen in self._users:
-            if seen.user.role in (Role.BRIDGE, Role.SINK):
-                yield topics.component(seen.user.name, probe)
-            for device in seen.user.devices:
-                yield topics.device(device, probe)
-            for topic in seen.user.topics:
-                yield f"{topic}/{probe}"
-            for right in seen.user.foreign:
-                if (topic := re.sub("[+#]", probe, right.filter)) != right.filter:
-                    yield topic
-            if seen.user.finds:
-                yield topics.device(probe, "availability")
-            if seen.user.role is Role.HOMEASSISTANT:
-                yield topics.component(probe, f"set/{probe}/{probe}")
-            if seen.user.role is Role.OPERATOR:
-                yield topics.command(probe, seen.user.name)
+            yield from self._probes_of(seen.user, probe)
         yield topics.device(probe, "state")
         yield topics.device(probe, "info")
         yield topics.component(probe, "history")
         yield topics.component(probe, "replay")
+        yield topics.component(probe, f"set/{probe}/{probe}")
         yield topics.command(probe, probe)
         yield f"{probe}/topic"
+
+    def _probes_of(self, user: User, probe: str) -> Iterator[str]:
+        topics = self._topics
+        if user.role in (Role.BRIDGE, Role.SINK):
+            yield topics.component(user.name, probe)
+        for device in user.devices:
+            yield topics.device(device, probe)
+        for topic in user.topics:
+            yield f"{topic}/{probe}"
+        for right in user.foreign:
+            if (topic := re.sub("[+#]", probe, right.filter)) != right.filter:
+                yield topic
+        if user.finds:
+            yield topics.device(probe, "availability")
+        if user.issues:
+            yield topics.component(user.name, f"set/{probe}/{probe}")
+        if user.issues or user.role is Role.OPERATOR:
+            yield topics.command(probe, user.name)
 
     def _exchange(self) -> None:
         present = [(seen, seen.peer) for seen in self._users if seen.peer is not None]

@@ -15,9 +15,13 @@ from typing import Final
 from heliobus import components as kit
 from heliobus.errors import ConfigError
 from heliobus.settings import BridgeSettings, BrokerSettings, Settings, SinkSettings
+from heliobus.topics import SLUG
 
 WATCH: Final = "watch"  # the reader that `heliobus watch` and its owner log in as
-DISCOVERY: Final = "homeassistant"  # the prefix of discovery, unless somebody has changed it
+# The prefix of discovery, and where Home Assistant says that it is there, which does not follow the
+# prefix; unless somebody has changed them.
+DISCOVERY: Final = "homeassistant"
+BIRTH: Final = "homeassistant/status"
 
 
 class Role(Enum):
@@ -46,7 +50,6 @@ _RIGHTS: Final[Mapping[Role, Sequence[tuple[str, str]]]] = MappingProxyType(
         Role.SINK: (
             ("write", "{base}/{site}/bus/{name}/#"),
             ("write", "{base}/{site}/bus/+/history"),  # its events have a journal, too
-            ("write", "{base}/+/bus/+/replay"),
             ("read", "{base}/#"),
         ),
         Role.DEVICE: (("readwrite", "{topic}/#"),),
@@ -55,12 +58,15 @@ _RIGHTS: Final[Mapping[Role, Sequence[tuple[str, str]]]] = MappingProxyType(
             *_READS_ALL,
             ("write", "{base}/+/+/set/{name}"),
             ("readwrite", "{topic}/#"),
+            # What is retained of who is gone; never a command of somebody else.
+            *(("write", f"{{tended}}/+/{leaf}") for leaf in ("state", "info", "availability")),
+            ("write", "{tended}/bus/+/status"),
         ),
         Role.HOMEASSISTANT: (
             ("read", "{base}/#"),
-            ("read", "{topic}/#"),  # what is announced to it
-            ("readwrite", "{topic}/status"),  # its birth and its will
-            ("write", "{base}/+/bus/+/set/#"),  # plain values, to the sink that makes commands
+            ("readwrite", "{topic}/#"),  # it clears what announced a device that its owner deletes
+            ("readwrite", BIRTH),
+            ("write", "{base}/+/bus/{issuer}/set/#"),  # plain values, which become commands
         ),
     }
 )
@@ -68,6 +74,8 @@ _RIGHTS: Final[Mapping[Role, Sequence[tuple[str, str]]]] = MappingProxyType(
 _FOUND: Final = tuple(
     ("write", f"{{base}}/{{site}}/+/{leaf}") for leaf in ("state", "info", "availability")
 )
+_STORES: Final = (("write", "{base}/+/bus/+/replay"),)
+_ISSUES: Final = (("write", "{base}/+/+/set/{name}"),)
 _ACCESS: Final = ("read", "write", "readwrite")
 _FILTER: Final = re.compile(r"(?![$/])(([^+#\s\0/]*|\+)/)*([^+#\s\0/]+|\+|#)")
 
@@ -84,7 +92,8 @@ class Right:
 class User:
     """A user of the broker; `devices` are a bridge's own, `topics` what somebody was given.
 
-    `finds`: it has devices besides, which it finds. `foreign`: what it does beyond heliobus.
+    `finds`: it has devices besides, which it finds. `stores`: it asks for what it has missed.
+    `issues`: it issues commands. `foreign`: what it does beyond heliobus.
     """
 
     name: str
@@ -92,6 +101,8 @@ class User:
     devices: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     finds: bool = False
+    stores: bool = False
+    issues: bool = False
     foreign: tuple[Right, ...] = ()
 
 
@@ -108,7 +119,13 @@ def components(settings: Settings) -> list[User]:
         for bridge in settings.bridges.values()
     ]
     sinks = [
-        User(sink.name, Role.SINK, foreign=_foreign(sink, kit.Kind.SINK, settings))
+        User(
+            sink.name,
+            Role.SINK,
+            stores=kit.stores(sink.type),
+            issues=kit.issues(sink.type),
+            foreign=_foreign(sink, kit.Kind.SINK, settings),
+        )
         for sink in settings.sinks.values()
     ]
     return [*bridges, *sinks]
@@ -146,22 +163,36 @@ def _reaches(place: str, base: str) -> bool:
     return all(level in ("+", name) for level, name in zip(levels, wanted, strict=False))
 
 
+def is_site(topic: str, base: str) -> bool:
+    """Say whether it is the topic of a site."""
+    return topic.startswith(f"{base}/") and bool(SLUG.match(topic.removeprefix(f"{base}/")))
+
+
 def rights(user: User, settings: Settings) -> list[Right]:
     """Give what a user may do."""
     return list(_written_out(user, settings))
 
 
 def _written_out(user: User, settings: Settings) -> Iterator[Right]:
-    for access, template in (*_RIGHTS[user.role], *(_FOUND if user.finds else ())):
+    more = ((user.finds, _FOUND), (user.stores, _STORES), (user.issues, _ISSUES))
+    templates = [*_RIGHTS[user.role], *(line for has, lines in more if has for line in lines)]
+    issuers = [sink.name for sink in settings.sinks.values() if kit.issues(sink.type)]
+    for access, template in templates:
         devices: Iterable[str] = user.devices if "{device}" in template else ("",)
-        topics: Iterable[str] = user.topics if "{topic}" in template else ("",)
-        for device, topic in product(devices, topics):
+        topics: Iterable[str] = ("",)
+        if "{topic}" in template or "{tended}" in template:
+            tended = "{tended}" in template
+            topics = [one for one in user.topics if is_site(one, settings.base_topic) is tended]
+        named: Iterable[str] = issuers if "{issuer}" in template else ("",)
+        for device, topic, issuer in product(devices, topics, named):
             place = template.format(
                 base=settings.base_topic,
                 site=settings.site,
                 name=user.name,
                 device=device,
                 topic=topic,
+                tended=topic,
+                issuer=issuer,
             )
             yield Right(access, place)
     yield from user.foreign

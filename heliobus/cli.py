@@ -207,7 +207,7 @@ class _Sim(click.Command):
 @click.option("--variant", help="Which model to be; a wrong name lists all.")
 @click.option("--link", type=click.Path(path_type=Path), help="Also give the port this name.")
 def sim(protocol: str, *, faults: str, variant: str | None, **place: Any) -> int:
-    """Be a simulated device: on a pseudo-terminal, a TCP port, or at a broker."""
+    """Be a simulated device: on a serial or TCP port, or a broker."""
     from heliobus import simulate as work
 
     if place["tcp"] is not None and (place["pty"] or place["link"]):
@@ -332,8 +332,9 @@ def broker_add_user(
 
     A device reads and writes its own topics and nothing else. A reader reads everything of
     heliobus, and the topics it is given. An operator is a reader that also gives commands, under
-    its own name, and writes the topics it is given. Home Assistant reads everything of heliobus
-    and what is announced to it, and sets plain values.
+    its own name, and writes the topics it is given; with heliobus/SITE it can clear what is
+    retained of that site. Home Assistant reads everything of heliobus, reads and writes what
+    announces devices to it, and sets plain values.
     """
     from broker import commands as work
     from broker.roles import Role

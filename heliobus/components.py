@@ -7,7 +7,9 @@ A component is a folder with `__init__.py` and `config.json`:
      "device": {JSON Schema of each device's own keys},      bridges only
      "link": false,                                          only for a bridge without links
      "devices": "found",                                     only for a bridge that is a listener
-     "stores": false}                                        only for a sink that is a follower
+     "stores": false,                                        only for a sink that is a follower
+     "issues": true,                                         only for a sink that issues commands
+     "foreign": true}                                        where `foreign_topics` is exported
 
 The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, response)`, which
 gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
@@ -16,7 +18,8 @@ answers a topic and a payload; its maps are in `maps/`.
 A sink may export `prepare(settings, folder=, admin=)`, which makes what it needs at its server
 and gives a line for each thing that it did. `admin` is "" where no administrator's file was named.
 Either may export `foreign_topics(options)`, or `foreign_topics(options, folder)` where relative
-paths matter: (access, filter) for each line that its user needs in the broker's access list.
+paths matter: (access, filter) for each line that its user needs in the broker's access list beyond
+the topics of heliobus. It is not looked for where "foreign" is not true.
 An entry point of the group heliobus.bridges or heliobus.sinks names the class itself; its
 config.json lies beside its module. Listing imports no component.
 """
@@ -31,8 +34,6 @@ from pathlib import Path
 from typing import Any
 
 from heliobus.errors import ConfigError
-
-_FOREIGN_TOPICS = "foreign_topics"
 
 
 class Kind(Enum):
@@ -101,6 +102,11 @@ def stores(sink: str) -> bool:
     return _known(Kind.SINK, sink).config.get("stores") is not False
 
 
+def issues(sink: str) -> bool:
+    """Say whether a sink issues commands. Raise ConfigError."""
+    return _known(Kind.SINK, sink).config.get("issues") is True
+
+
 def listens(bridge: str) -> bool:
     """Say whether a bridge finds its devices by listening; else it asks. Raise ConfigError."""
     return _known(Kind.BRIDGE, bridge).listens
@@ -127,19 +133,11 @@ def foreign_topics(
     the broker runs. Raise ConfigError.
     """
     found = _known(kind, name)
-    if not _mentions(found.module, _FOREIGN_TOPICS):
+    if found.config.get("foreign") is not True:
         return []
-    function = _import(found, found.module, _FOREIGN_TOPICS)
+    function = _import(found, found.module, "foreign_topics")
     given = {"folder": folder} if "folder" in signature(function).parameters else {}
     return [*function(options, **given)]
-
-
-def _mentions(module: str, word: str) -> bool:
-    """Say whether a word stands in the source of a module, without importing it."""
-    try:
-        return word in _source(module).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def map_decoder(name: str) -> Any:

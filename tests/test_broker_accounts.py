@@ -74,8 +74,8 @@ def test_the_rights_are_those_of_the_roles(made: Locked) -> None:
         "# sink\nuser archive\n"
         "topic write heliobus/farm/bus/archive/#\n"
         "topic write heliobus/farm/bus/+/history\n"
-        "topic write heliobus/+/bus/+/replay\n"
-        "topic read heliobus/#\n\n"
+        "topic read heliobus/#\n"
+        "topic write heliobus/+/bus/+/replay\n\n"
         "# reader\nuser watch\ntopic read heliobus/#\ntopic read $SYS/#\n\n"
         "# device\nuser opendtu\ntopic readwrite solar/#\ntopic readwrite dtu/garage/#\n\n"
         "# operator\nuser anna\ntopic read heliobus/#\ntopic read $SYS/#\n"
@@ -308,6 +308,9 @@ def test_a_place_for_what_is_retained_is_written(made: Locked) -> None:
         ("dtu", Role.DEVICE, ["a\ntopic write #"], "expected what the device's topics begin with"),
         ("dtu", Role.DEVICE, ["heliobus"], "below heliobus/ only components write"),
         ("dtu", Role.DEVICE, ["heliobus/farm/x"], "below heliobus/ only components write"),
+        ("dtu", Role.DEVICE, ["heliobus/farm"], "below heliobus/ only components write"),
+        ("anna", Role.OPERATOR, ["heliobus/farm/x"], "below heliobus/ only components write"),
+        ("ha", Role.HOMEASSISTANT, ["heliobus/farm"], "below heliobus/ only components write"),
     ],
 )
 def test_users_that_could_do_harm_are_refused(

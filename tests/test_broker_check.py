@@ -49,14 +49,14 @@ def test_a_broker_as_it_was_made_passes(served: Locked) -> None:
         f"set up to listen at 127.0.0.1:{served.broker.port}",
         "",
         "user     role      log-in  writes  does not write  hears  does not hear",
-        "axpert   bridge    ok      3       10              1      11",
-        "meters   bridge    ok      3       10              1      11",
-        "archive  sink      ok      3       10              10     2",
-        "watch    reader    ok      0       13              11     1",
-        "opendtu  device    ok      1       12              1      11",
-        "anna     operator  ok      1       12              11     1",
+        "axpert   bridge    ok      3       11              1      11",
+        "meters   bridge    ok      3       11              1      11",
+        "archive  sink      ok      3       11              10     2",
+        "watch    reader    ok      0       14              11     1",
+        "opendtu  device    ok      1       13              1      11",
+        "anna     operator  ok      1       13              11     1",
         "",
-        "Everyone can do what is his, and nothing else, on every topic that was tried (78).",
+        "Everyone can do what is his, and nothing else, on every topic that was tried (84).",
     ]
 
 
@@ -85,8 +85,8 @@ def test_lines_of_ones_own_are_said_not_to_be_tried(served: Locked) -> None:
             "topic readwrite solar/#",
             "topic readwrite #",
             [
-                "opendtu can write PROBE/topic and 11 more, and must not",
-                "opendtu hears PROBE/topic and 21 more, and must not",
+                "opendtu can write PROBE/topic and 12 more, and must not",
+                "opendtu hears PROBE/topic and 22 more, and must not",
             ],
         ),
         (

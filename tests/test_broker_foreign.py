@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
 
 from broker.check import Check
 from broker.roles import Role
+from heliobus.bus import Bus, Message
 from heliobus.errors import ConfigError
-from heliobus.settings import BridgeSettings, BrokerSettings
+from heliobus.settings import BridgeSettings, BrokerSettings, SinkSettings
 from tests.brokers import Locked, locked
 from tests.helpers import wait_until
+from tests.homeassistant_sink import OPTIONS
 from tests.processes import PLUGINS
 
 
@@ -32,6 +35,13 @@ def roof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locked:
 def listens(one: Locked, **options: Any) -> None:
     bridge = BridgeSettings("roof", "plain", (), options=options)
     one.settings = replace(one.settings, bridges={"roof": bridge}, sinks={})
+
+
+def issues(one: Locked) -> None:
+    """Add a sink that issues commands and stores nothing, and one that stores."""
+    hass = SinkSettings("hass", "homeassistant", options=OPTIONS)
+    archive = SinkSettings("archive", "sql")
+    one.settings = replace(one.settings, sinks={"hass": hass, "archive": archive})
 
 
 def lines_of(one: Locked, name: str) -> list[str]:
@@ -62,21 +72,56 @@ def test_what_is_heard_on_another_broker_needs_no_rights_on_ours(roof: Locked) -
     assert not [line for line in lines_of(roof, "roof") if "plant" in line]
 
 
-@pytest.mark.parametrize(
-    ("topics", "lines"),
-    [
-        ((), ["read homeassistant/#", "readwrite homeassistant/status"]),
-        (("ha/own",), ["read ha/own/#", "readwrite ha/own/status"]),
-    ],
-)
-def test_home_assistant_reads_all_and_sets_plain_values(
-    roof: Locked, topics: Sequence[str], lines: Sequence[str]
+@pytest.mark.parametrize(("topics", "prefix"), [((), "homeassistant"), (("ha/own",), "ha/own")])
+def test_home_assistant_reads_all_and_sets_plain_values_at_the_sinks_that_make_commands(
+    roof: Locked, topics: Sequence[str], prefix: str
 ) -> None:
+    issues(roof)
     roof.add("ha", Role.HOMEASSISTANT, *topics)
     assert lines_of(roof, "ha") == [
         "topic read heliobus/#",
-        *(f"topic {line}" for line in lines),
-        "topic write heliobus/+/bus/+/set/#",
+        f"topic readwrite {prefix}/#",
+        "topic readwrite homeassistant/status",
+        "topic write heliobus/+/bus/hass/set/#",
+    ]
+
+
+def test_without_a_sink_that_makes_commands_home_assistant_sets_nothing(roof: Locked) -> None:
+    assert not [line for line in lines_of(roof, "ha") if "set" in line]
+
+
+def test_only_a_sink_that_issues_commands_may_write_them_and_only_one_that_stores_may_ask(
+    roof: Locked,
+) -> None:
+    issues(roof)
+    roof.make()
+    assert [line for line in lines_of(roof, "hass") if "heliobus" in line] == [
+        "topic write heliobus/farm/bus/hass/#",
+        "topic write heliobus/farm/bus/+/history",
+        "topic read heliobus/#",
+        "topic write heliobus/+/+/set/hass",
+    ]
+    assert lines_of(roof, "archive") == [
+        "topic write heliobus/farm/bus/archive/#",
+        "topic write heliobus/farm/bus/+/history",
+        "topic read heliobus/#",
+        "topic write heliobus/+/bus/+/replay",
+    ]
+
+
+def test_who_tends_a_site_may_write_what_is_retained_there_and_no_commands_of_others(
+    roof: Locked,
+) -> None:
+    roof.add("anna", Role.OPERATOR, "heliobus/farm", "homeassistant")
+    assert lines_of(roof, "anna") == [
+        "topic read heliobus/#",
+        "topic read $SYS/#",
+        "topic write heliobus/+/+/set/anna",
+        "topic readwrite homeassistant/#",
+        "topic write heliobus/farm/+/state",
+        "topic write heliobus/farm/+/info",
+        "topic write heliobus/farm/+/availability",
+        "topic write heliobus/farm/bus/+/status",
     ]
 
 
@@ -144,8 +189,69 @@ def faults(one: Locked) -> list[str]:
 
 @pytest.mark.broker
 def test_check_proves_what_was_made(roof: Locked) -> None:
+    issues(roof)
+    roof.add("anna", Role.OPERATOR, "heliobus/farm", "homeassistant")
     with roof.serving():
         assert faults(roof) == []
+
+
+LEFT = {
+    "homeassistant/device/heliobus_farm_gone/config": "hass",
+    "heliobus/farm/bus/roof/status": "roof",
+    "heliobus/farm/gone/state": "roof",
+    "heliobus/farm/gone/info": "roof",
+    "heliobus/farm/gone/availability": "roof",
+}
+
+
+@pytest.mark.broker
+def test_who_tends_a_site_clears_what_is_left_there(roof: Locked) -> None:
+    issues(roof)
+    roof.add("anna", Role.OPERATOR, "heliobus/farm", "homeassistant")
+    with roof.serving():
+        for topic, author in LEFT.items():
+            said(roof, author, topic, b"left")
+        assert retained(roof) == set(LEFT)
+        for topic in LEFT:
+            said(roof, "anna", topic, b"")
+        assert retained(roof) == set()
+
+
+@pytest.mark.broker
+def test_home_assistant_clears_what_announced_a_device(roof: Locked) -> None:
+    issues(roof)
+    roof.make()
+    topic = "homeassistant/device/heliobus_farm_gone/config"
+    with roof.serving():
+        said(roof, "hass", topic, b"left")
+        said(roof, "ha", topic, b"")
+        assert retained(roof) == set()
+
+
+def said(one: Locked, name: str, topic: str, payload: bytes) -> None:
+    bus = Bus(one.broker, name)
+    bus.start()
+    assert bus.wait_connected(10)
+    assert bus.publish(topic, payload, retain=True)
+    assert bus.drain(5)
+    bus.stop()
+
+
+def retained(one: Locked) -> set[str]:
+    """Give what the broker retains, as one hears who hears the end of it."""
+    heard: Queue[Message] = Queue()
+    end = "heliobus/farm/bus/archive/status"
+    said(one, "archive", end, b"{}")
+    places = ("homeassistant/#", "heliobus/farm/+/+", "heliobus/farm/bus/roof/#", end)
+    filters = [(place, 0) for place in places]  # answered in this order
+    bus = Bus(one.broker, "ha", subscriptions=filters, on_message=heard.put)
+    bus.start()
+    topics = set()
+    while end not in topics:
+        topics.add(heard.get(timeout=10).topic)
+    bus.stop()
+    said(one, "archive", end, b"")
+    return topics - {end}
 
 
 @pytest.mark.broker
@@ -159,16 +265,18 @@ def test_check_proves_what_was_made(roof: Locked) -> None:
         ),
         ("read plant/#", "roof does not hear plant/PROBE"),
         (
-            "write heliobus/+/bus/+/set/#",
-            "ha cannot write heliobus/farm/bus/PROBE/set/PROBE/PROBE",
+            "write heliobus/+/bus/hass/set/#",
+            "ha cannot write heliobus/farm/bus/hass/set/PROBE/PROBE",
         ),
         ("readwrite homeassistant/status", "ha cannot write homeassistant/status"),
-        ("read homeassistant/#", "ha does not hear homeassistant/PROBE"),
+        ("readwrite ha/own/#", "ha cannot write ha/own/PROBE"),
+        ("write heliobus/+/+/set/hass", "hass cannot write heliobus/farm/PROBE/set/hass"),
     ],
 )
 def test_check_finds_what_is_missing(roof: Locked, line: str, fault: str) -> None:
+    issues(roof)
     roof.add("plants", Role.DEVICE, "plant")
-    roof.add("shelf", Role.DEVICE, "homeassistant")
+    roof.add("ha", Role.HOMEASSISTANT, "ha/own")
     acl = (roof.folder / "acl").read_text()
     assert f"topic {line}\n" in acl
     with roof.serving():

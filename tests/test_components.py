@@ -171,9 +171,25 @@ def test_a_bridge_that_listens_says_so_in_its_config(own: Path) -> None:
     assert not components.listens("voltronic")
 
 
+def test_a_sink_that_issues_commands_says_so_in_its_config() -> None:
+    said = {name: components.issues(name) for name in ("homeassistant", "influx", "sql")}
+    assert said == {"homeassistant": True, "influx": False, "sql": False}
+
+
 def test_what_a_component_needs_on_the_broker_is_given(own: Path, tmp_path: Path) -> None:
-    folder(own, "acme", "def foreign_topics(options): return [('read', options['base'] + '/#')]\n")
-    folder(own, "beta", "def foreign_topics(options, folder): return [('write', folder.name)]\n")
+    foreign = json.dumps({"title": "Acme", "foreign": True})
+    folder(
+        own,
+        "acme",
+        "def foreign_topics(options): return [('read', options['base'] + '/#')]\n",
+        foreign,
+    )
+    folder(
+        own,
+        "beta",
+        "def foreign_topics(options, folder): return [('write', folder.name)]\n",
+        foreign,
+    )
     options = {"base": "solar"}
     found = [
         components.foreign_topics(Kind.BRIDGE, name, options, folder=tmp_path / "here")
@@ -183,7 +199,8 @@ def test_what_a_component_needs_on_the_broker_is_given(own: Path, tmp_path: Path
 
 
 def test_what_needs_nothing_there_is_not_imported(site_packages: Path, tmp_path: Path) -> None:
-    folder(site_packages, "heliobus_acme", "import a_library_that_is_not_here\n")
+    code = '"""It has no foreign_topics."""\nimport a_library_that_is_not_here\n'
+    folder(site_packages, "heliobus_acme", code)
     plugin(site_packages, "acme = heliobus_acme:Acme", group="heliobus.sinks")
     assert components.foreign_topics(Kind.SINK, "acme", {}, folder=tmp_path) == []
 
