@@ -293,6 +293,15 @@ def test_what_comes_with_the_end_of_the_conditions_does_not_count(box: Hall) -> 
     assert box.values(2)["yield_today_kwh"] == 2.001
 
 
+def test_a_counter_that_was_kept_does_not_come_back_behind_a_newer_one(box: Hall) -> None:
+    box.say("b/1/status/reachable", "0")
+    box.wait(2)
+    burst(box, reachable="1", total="50.002", power="7")
+    assert box.values(2)["yield_kwh"] == 50.002
+    box.say("b/1/total", "nan")
+    assert "yield_kwh" not in box.values(2)
+
+
 def test_a_counter_of_today_that_was_kept_ends_at_midnight(box: Hall) -> None:
     box.say("b/1/status/reachable", "0")
     box.wait(2)
@@ -329,6 +338,28 @@ def test_the_age_of_the_data_is_reckoned(box: Hall) -> None:
     assert box.values(2)["data_age_s"] == 92.5
     box.say("b/1/status/update", str(NOON_S + 3600))
     assert "data_age_s" not in box.values(2)
+
+
+BOTH = (
+    HEAD
+    + """\
+devices:
+  plug: {name: "plug_{n}", kind: relay}
+topics:
+  - topic: "{n}"
+    device: plug
+    payload: json
+    values: {power: power_w}
+    info: {name: title}
+"""
+)
+
+
+def test_of_a_message_that_was_kept_only_who_it_is_counts(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, BOTH)
+    hall.say("b/1", '{"power": 5, "name": "Pump"}', retained=True)
+    assert hall.wait(2) == []
+    assert hall.devices["plug_1"].title == "Pump"
 
 
 WHOLE = (
@@ -474,6 +505,14 @@ def test_an_address_that_changes_now_and_then_is_one_sender(tmp_path: Path) -> N
     for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
         hall.say("b/dtu/ip", ip)
         hall.wait(700)
+    assert list(hall.bridge.hints) == []
+
+
+def test_an_address_that_changes_often_but_never_back_is_one_sender(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, VIA)
+    for number in range(1, 5):
+        hall.say("b/dtu/ip", f"192.0.2.{number}")
+        hall.wait(5)
     assert list(hall.bridge.hints) == []
 
 
