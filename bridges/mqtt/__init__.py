@@ -257,8 +257,9 @@ def foreign_topics(options: Mapping[str, Any], folder: Path) -> Sequence[tuple[s
     if options.get("broker") is not None:
         return []
     found = _map(options, folder, load())
+    below = [f"{found.base}/#"] if found.base else []
     return [
-        *(("read", one) for one in ([f"{found.base}/#"] if found.base else _filters(found))),
+        *(("read", one) for one in covering([*below, *_filters(found)])),
         *(("write", one.filter) for one in found.keepalive),
     ]
 
