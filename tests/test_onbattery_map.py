@@ -40,6 +40,10 @@ def test_the_codec_makes_the_same_of_it(topic: str, payload: str, expected: Any)
     assert ROWS.read(topic, payload) == expected
 
 
+def test_a_row_of_which_nobody_has_said_what_it_means_is_taken_in() -> None:
+    ROWS.check_new()
+
+
 def test_each_value_has_the_unit_that_its_row_states() -> None:
     for said, unit in ROWS.units.items():
         answer = ROWS.answers[said]

@@ -80,8 +80,8 @@ EXPECTED: dict[tuple[str, str], Any] = {
     (f"{HM600}/cmd/restart", "1"): "command",
     (f"{HM600}/cmd/reset_rf_stats", "1"): "command",
     # its own discovery for Home Assistant is nothing of ours
-    ("homeassistant/binary_sensor/dtu_114172608275/reachable/config", JSON): "not in the map",
-    ("homeassistant/button/dtu_114172608275/restart_inverter/config", JSON): "not in the map",
+    ("homeassistant/binary_sensor/dtu_114172608275/reachable/config", JSON): "passed over",
+    ("homeassistant/button/dtu_114172608275/restart_inverter/config", JSON): "passed over",
 }
 ROWS = Rows("opendtu", EXPECTED)
 
@@ -94,6 +94,10 @@ def test_a_row_is_decoded_to_what_it_means(topic: str, payload: str, expected: A
 @ROWS.cases
 def test_the_codec_makes_the_same_of_it(topic: str, payload: str, expected: Any) -> None:
     assert ROWS.read(topic, payload) == expected
+
+
+def test_a_row_of_which_nobody_has_said_what_it_means_is_taken_in() -> None:
+    ROWS.check_new()
 
 
 def test_each_value_has_the_unit_that_its_row_states() -> None:

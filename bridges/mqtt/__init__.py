@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridges.mqtt import maps
-from bridges.mqtt.codec import Finder, Match, Said, hear
+from bridges.mqtt.codec import Finder, Match, Said, hear, settled
 from bridges.mqtt.device import Device
 from bridges.mqtt.owners import Key, Named, Owners
 from bridges.mqtt.patterns import covering
@@ -113,6 +113,11 @@ class Mqtt:
 
     def _hear(self, match: Match, message: Message, now: Moment) -> None:
         rule, live = match.rule, not message.retained
+        if rule.chooses:
+            taker = settled(match, message.payload)
+            if taker is None:
+                return
+            match, rule = taker, taker.rule
         if self._map.keepalive:
             self._speaking.heard(match.captures)
         if rule.command:

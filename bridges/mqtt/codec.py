@@ -6,12 +6,12 @@ whether it can be true is judged elsewhere.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from bridges.mqtt.patterns import LEAF, Pattern
-from bridges.mqtt.plain import clean_text, code_of, converted, number, shown, written
+from bridges.mqtt.plain import ANY, clean_text, code_of, converted, number, shown, written
 from bridges.mqtt.rules import Captures, Map, Path, Rule, Shape, Target, Time
 from heliobus.errors import FrameError
 
@@ -85,7 +85,7 @@ class Finder:
             captures = rule.topic.match(topic)
             if captures is not None:
                 leaf = captures.get(LEAF) or topic.rpartition("/")[2]
-                otherwise = self._search(topic, index + 1) if rule.when else None
+                otherwise = self._search(topic, index + 1) if rule.chooses else None
                 return Match(rule, captures, leaf, _of_leaf(rule, leaf, captures), otherwise)
         return None
 
@@ -115,11 +115,18 @@ def hear(match: Match, payload: bytes) -> list[Said]:
     if not payload.strip():
         return _empty(match)
     text = payload.decode(errors="replace")
-    if not rule.json:
-        return _leaf(match, text, text.strip())
+    return _json(match, payload, text) if rule.json else _leaf(match, text, text.strip())
+
+
+def _json(match: Match, payload: bytes, text: str) -> list[Said]:
+    rule = match.rule
+    if rule.objects and not text.lstrip().startswith("{"):
+        return []
     whole = _parsed(text)
-    if not all(_one_of(whole, path, wanted) for path, wanted in rule.when):
+    if not _fulfils(whole, rule):
         return hear(match.otherwise, payload) if match.otherwise else []
+    if rule.told:
+        match = replace(match, captures={**match.captures, **(_told(whole, rule) or {})})
     body = _first(whole, rule.at)
     if body is _MISSING:
         return []
@@ -128,6 +135,40 @@ def hear(match: Match, payload: bytes) -> list[Said]:
         for one in said:
             one.time_ms = _time_ms(_first(whole, rule.time.path), rule.time)
     return said
+
+
+def settled(match: Match, payload: bytes) -> Match | None:
+    """Give the rule that takes a message, where its payload decides; None: none does.
+
+    What is no JSON stays with the first one, which says so.
+    """
+    if not match.rule.chooses:
+        return match
+    try:
+        whole = _parsed(payload[:LONGEST_PAYLOAD].decode(errors="replace"))
+    except FrameError:
+        return match
+    found: Match | None = match
+    while found is not None and not _fulfils(whole, found.rule):
+        found = found.otherwise
+    return found
+
+
+def _fulfils(whole: Any, rule: Rule) -> bool:
+    fits = all(_one_of(whole, path, wanted) for path, wanted in rule.when)
+    return fits and _told(whole, rule) is not None
+
+
+def _told(whole: Any, rule: Rule) -> Captures | None:
+    """Give the captures that stand in the JSON; None where one is not there."""
+    found: dict[str, str] = {}
+    for pattern, path in rule.told:
+        raw = _first(whole, path)
+        own = pattern.match(raw) if isinstance(raw, str) else None
+        if own is None:
+            return None
+        found.update(own)
+    return found
 
 
 def _empty(match: Match) -> list[Said]:
@@ -314,6 +355,8 @@ def _first(body: Any, path: Path, captures: Captures | None = None) -> Any:
 
 def _one_of(whole: Any, path: Path, wanted: frozenset[str]) -> bool:
     found = _first(whole, path)
+    if ANY in wanted:
+        return found is not _MISSING
     return isinstance(found, str | int | float) and written(found) in wanted
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bridges.mqtt import maps
-from bridges.mqtt.codec import Finder, Said, hear
+from bridges.mqtt.codec import Finder, Said, hear, settled
 from bridges.mqtt.naming import name_of
 from bridges.mqtt.rules import Map
 from heliobus.contract import Contract, load
@@ -39,7 +39,9 @@ class _Decoding:
         if match is None:
             raise FrameError(f"no topic of the map fits {topic!r:.200}")
         text = payload if isinstance(payload, str) else json.dumps(payload)
-        answers = [self._told(said) for said in hear(match, text.encode(errors="replace"))]
+        body = text.encode(errors="replace")
+        match = settled(match, body) or match
+        answers = [self._told(said) for said in hear(match, body)]
         answer = answers[0] if answers else {"values": {}, "units": {}}
         if answers[1:]:
             answer["others"] = answers[1:]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ACTIONS = ("values", "info", "online", "command", "distinct", "ignore")
-_OF_JSON = ("at", "under", "when", "time")
+_OF_JSON = ("at", "under", "when", "told", "time")
 
 
 def make(sources: Sequence[Source], terms: Terms, sorts: Mapping[str, Sort], *, base: str) -> Map:
@@ -76,15 +76,18 @@ class _Making:
                 yield rule
 
     def _rule(self, source: Source, place: "Place", values: Mapping[str, Any]) -> Rule:
-        topic = self._terms.pattern(self._base + values["topic"])
-        wanted = tuple(filters(self._base + values["topic"]))
+        text = ("" if values.get("root") else self._base) + values["topic"]
+        topic = self._terms.pattern(text)
+        wanted = tuple(filters(text))
+        told = tuple(self._told(values))
         sort = self._sort(values)
         _check_words(values, sort)
         targets = dict(self._targets(source, place, values))
-        is_json = values["payload"] == "json"
+        is_json = values["payload"] != "plain"
         by_leaf = not is_json or LEAF in topic.captures
         if sort is not None:
-            self._check_targets(source, sort, (topic, targets, by_leaf))
+            captured = {*topic.captures, *(name for one, _ in told for name in one.captures)}
+            self._check_targets(source, sort, (captured, targets, by_leaf))
         return Rule(
             topic=topic,
             filters=wanted,
@@ -92,6 +95,7 @@ class _Making:
             names=sort.captures if sort else (),
             shapes=partial(self._terms.shape, sort.kind if sort else ""),
             json=is_json,
+            objects=values["payload"] == "object",
             by_leaf=by_leaf,
             at=self._terms.path(values["at"]) if "at" in values else Path(""),
             under=_filled_by(template(values["under"]), topic) if "under" in values else None,
@@ -99,6 +103,7 @@ class _Making:
                 (self._terms.path(path), texts(wanted))
                 for path, wanted in (values.get("when") or {}).items()
             ),
+            told=told,
             whole=values.get("whole", False),
             group=values.get("group", ""),
             beat=values.get("beat", True),
@@ -111,6 +116,10 @@ class _Making:
             distinct=values.get("distinct", ""),
             ignore=values.get("ignore", ""),
         )
+
+    def _told(self, values: Mapping[str, Any]) -> "Iterator[tuple[Pattern, Path]]":
+        for name, path in (values.get("told") or {}).items():
+            yield self._terms.pattern(f"{{{name}...}}"), self._terms.path(path)
 
     def _sort(self, values: Mapping[str, Any]) -> Sort | None:
         if "device" not in values:
@@ -165,21 +174,21 @@ class _Making:
         self,
         source: Source,
         sort: Sort,
-        of_rule: "tuple[Pattern, Mapping[Place, Target], bool]",
+        of_rule: "tuple[set[str], Mapping[Place, Target], bool]",
     ) -> None:
-        topic, targets, by_leaf = of_rule
+        before, targets, by_leaf = of_rule
         captured = self._captured.setdefault(sort.key, set())
-        captured.update(topic.captures)
+        captured.update(before)
         sort = self._as_here(source, sort)
         for here, target in targets.items():
             own = target.leaf.captures if by_leaf else target.path.captures
             captured.update(own)
-            known = {*topic.captures, *own}
+            known = {*before, *own}
             if not source.wrote(*here):  # of a map that it extends, and checked there
                 continue
             self._try(source, here, partial(self._check_target, sort, target, known))
         if not targets:
-            _needs(sort.name, set(topic.captures), f"the name of {sort.key!r}")
+            _needs(sort.name, before, f"the name of {sort.key!r}")
 
     def _as_here(self, source: Source, sort: Sort) -> Sort:
         """Give a sort with the kind that it has in this file, whatever extends it.
@@ -278,7 +287,7 @@ def _check_words(values: Mapping[str, Any], sort: Sort | None) -> None:
         raise ConfigError(f"it does nothing; add one of {', '.join(_ACTIONS)}")
     if sort is None and (values.get("values") or values.get("info")):
         raise ConfigError("'device' is missing: whose values are they?")
-    if values["payload"] != "json":
+    if values["payload"] == "plain":
         for word in _OF_JSON:
             if word in values:
                 raise ConfigError(f"{word!r} is for JSON only; add 'payload: json'")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 1000
 LARGEST_INTEGER = 2**53
+ANY = "*"  # in a map: whatever else it is
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?", re.ASCII)
 _LONGEST_NUMBER = 60
@@ -223,6 +224,8 @@ def _word(raw: Any, words: "Mapping[str, Plain]", shape: "Shape") -> Any:
     code = code_of(raw)
     if code is not None and str(code) in words:
         return words[str(code)]
+    if ANY in words:
+        return words[ANY]
     if shape.type in ("string", "array"):
         return "unknown"
     known = ", ".join(map(str, words))

@@ -76,7 +76,8 @@ class Rule:
     """What to do with the topics of one pattern.
 
     `by_leaf`: the last part of the topic says what the value is; else its place in the JSON.
-    `shapes` gives what the fields of its device take.
+    `shapes` gives what the fields of its device take. `told`: captures that stand in the JSON.
+    `objects`: of JSON it takes objects only.
     """
 
     topic: "Pattern"
@@ -85,10 +86,12 @@ class Rule:
     names: tuple[str, ...] = ()  # the captures that tell devices of its sort apart
     shapes: Shapes = lambda _name: None
     json: bool = False
+    objects: bool = False
     by_leaf: bool = True
     at: Path = Path("")
     under: "Template | None" = None
     when: tuple[tuple[Path, frozenset[str]], ...] = ()
+    told: "tuple[tuple[Pattern, Path], ...]" = ()
     whole: bool = False
     group: str = ""
     beat: bool = True
@@ -100,6 +103,11 @@ class Rule:
     command: str = ""
     distinct: str = ""
     ignore: str = ""
+
+    @property
+    def chooses(self) -> bool:
+        """Say whether the payload decides if the rule takes a message."""
+        return bool(self.when or self.told)
 
 
 @dataclass(frozen=True, slots=True)
