@@ -328,7 +328,6 @@ class Bus:
             client.disconnect()
             return
         self._since_s = time.monotonic()
-        self._up.set()
         self._faults.over("broker", f"broker {self._broker.url}: connected")
         if self._subscriptions:
             if self._protocol == mqtt.MQTTv5:
@@ -339,6 +338,7 @@ class Bus:
                 client.subscribe(options)
             else:
                 client.subscribe([(topic, qos) for topic, qos, _ in self._subscriptions])
+        self._up.set()  # what is published from now on comes after the subscriptions
         self._on_connect_done()
 
     def _refused(self, client: mqtt.Client, reason: ReasonCode) -> None:

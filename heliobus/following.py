@@ -11,7 +11,7 @@ from heliobus.follower import Follower, Outgoing
 from heliobus.settings import Settings, SinkSettings
 from heliobus.topics import Topics
 
-# Messages that are not retained and wait for the broker: of more, the oldest are dropped.
+# Messages that are not retained and wait for the broker: of more, the oldest are rejected.
 MOST_WAITING = 1000
 
 
@@ -33,7 +33,7 @@ class FollowerComponent(Component):
             subscriptions=self._follower.subscriptions,
         )
         self._unsent: dict[str, Outgoing] = {}  # what is retained: the newest of each topic
-        self._queue: deque[Outgoing] = deque(maxlen=MOST_WAITING)  # what is not, in its order
+        self._queue: deque[Outgoing] = deque()  # what is not, in its order
 
     def _now_ms(self) -> int:
         return self.clock.now_ms()
@@ -41,7 +41,8 @@ class FollowerComponent(Component):
     def connected(self) -> None:
         """Forget what was to be said to the old connection; the follower says it again."""
         self._unsent.clear()
-        self._queue.clear()
+        while self._queue:
+            self._reject_first("the connection was lost before it could be sent")
         self._follower.connected(time.monotonic())
 
     def take(self, message: Message) -> None:
@@ -61,6 +62,8 @@ class FollowerComponent(Component):
                 self._queue.append(outgoing)
         while self._queue and self._published(self._queue[0]):
             self._queue.popleft()
+        while len(self._queue) > MOST_WAITING:
+            self._reject_first(f"more than {MOST_WAITING:,} messages wait for the broker")
         for topic, outgoing in list(self._unsent.items()):
             if not self._published(outgoing):
                 return
@@ -69,9 +72,16 @@ class FollowerComponent(Component):
     def _published(self, outgoing: Outgoing) -> bool:
         return self.bus.publish(outgoing.topic, outgoing.payload, retain=outgoing.retain)
 
+    def _reject_first(self, reason: str) -> None:
+        lost = self._queue.popleft()
+        text = lost.payload[:500].decode("utf-8", "replace")
+        self.rejects.put(lost.topic, reason, {"payload": text})
+
     def finish(self) -> None:
         """Publish what is still due."""
         self.tick()
+        while self._queue:
+            self._reject_first("the broker did not take it before the end")
 
     def details(self) -> dict[str, Any]:
         """Give what the follower says of itself, and what was refused."""

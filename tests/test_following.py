@@ -142,15 +142,86 @@ def test_what_was_to_be_said_to_a_lost_connection_is_forgotten(
     with running(tmp_path, mosquitto) as (echo, ear):
         mosquitto.stop()
         wait_until(lambda: not ear.client.is_connected(), "the broker to be gone")
-        echo.to_say = [Outgoing("heliobus/farm/bus/echo/event", b"old")] * (MOST_WAITING + 1)
+        echo.to_say = [
+            Outgoing(f"heliobus/farm/{name}/set/echo", b"old", retain=name == "kept")
+            for name in ("kept", "pump", "fan")
+        ]
         wait_until(lambda: not echo.to_say, "the follower to have said it")
         since_s = time.monotonic()
         mosquitto.start()
         wait_until(lambda: echo.connections >= 2, "the second connection")
         wait_until(lambda: ear.heard("/bus/echo/status", since_s), "the ear")
-        echo.to_say = [Outgoing("heliobus/farm/bus/echo/event", b"new")]
-        heard = wait_until(lambda: ear.heard("/event"), "the new one")
-        assert [message.payload for message in heard] == [b"new"]
+        # Retained, too: it stands behind what is retained and waits.
+        echo.to_say = [Outgoing("heliobus/farm/bus/echo/event", b"new", retain=True)]
+        wait_until(lambda: ear.heard("/event"), "the new one")
+        assert [message.topic for message in ear.heard("/set/echo")] == []
+        lost = "the connection was lost before it could be sent"
+        assert rejected(tmp_path) == [
+            (f"heliobus/farm/{name}/set/echo", lost, {"payload": "'old'"})
+            for name in ("pump", "fan")
+        ]
+
+
+def rejected(folder: Path) -> list[tuple[str, str, Any]]:
+    """Give what was refused, as its file says."""
+    lines = (folder / "data" / "echo.rejected").read_text().splitlines()
+    bodies = [json.loads(line) for line in lines]
+    return [(body["topic"], body["reason"], body["found"]) for body in bodies]
+
+
+def test_of_too_many_that_wait_the_oldest_are_rejected(
+    mosquitto: BrokerProcess, tmp_path: Path
+) -> None:
+    with running(tmp_path, mosquitto) as (echo, ear):
+        mosquitto.stop()
+        wait_until(lambda: not ear.client.is_connected(), "the broker to be gone")
+        echo.to_say = [
+            Outgoing(f"heliobus/farm/d{number}/set/echo", b"{}")
+            for number in range(MOST_WAITING + 2)
+        ]
+        wait_until((tmp_path / "data" / "echo.rejected").exists, "the first rejected one")
+        wait_until(lambda: len(rejected(tmp_path)) > 1, "the second")
+        assert rejected(tmp_path) == [
+            (
+                f"heliobus/farm/d{number}/set/echo",
+                "more than 1,000 messages wait for the broker",
+                {"payload": "'{}'"},
+            )
+            for number in range(2)
+        ]
+
+
+def test_what_no_broker_took_before_the_end_is_rejected(
+    mosquitto: BrokerProcess, tmp_path: Path
+) -> None:
+    with running(tmp_path, mosquitto) as (echo, ear):
+        mosquitto.stop()
+        wait_until(lambda: not ear.client.is_connected(), "the broker to be gone")
+        echo.to_say = [Outgoing("heliobus/farm/pump/set/echo", b"{}")]
+        wait_until(lambda: not echo.to_say, "the follower to have said it")
+    assert rejected(tmp_path) == [
+        (
+            "heliobus/farm/pump/set/echo",
+            "the broker did not take it before the end",
+            {"payload": "'{}'"},
+        )
+    ]
+
+
+def test_what_is_retained_is_sent_in_the_order_of_its_newest(
+    mosquitto: BrokerProcess, tmp_path: Path
+) -> None:
+    said = [("pump", b"1"), ("fan", b"1"), ("pump", b"2")]
+    with running(tmp_path, mosquitto) as (echo, ear):
+        echo.to_say = [
+            Outgoing(f"heliobus/farm/{device}/kept", payload, retain=True)
+            for device, payload in said
+        ]
+        wait_until(lambda: len(ear.heard("/kept")) >= 2, "both")
+        assert [(message.topic, message.payload) for message in ear.heard("/kept")] == [
+            ("heliobus/farm/fan/kept", b"1"),
+            ("heliobus/farm/pump/kept", b"2"),
+        ]
 
 
 def test_what_is_due_at_the_end_is_still_said(mosquitto: BrokerProcess, tmp_path: Path) -> None:
