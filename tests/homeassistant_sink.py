@@ -13,6 +13,7 @@ from sinks.homeassistant import GATHER_S, LONGEST_READ_S, READ_S, HomeAssistant
 CONTRACT = contract.load()
 OPTIONS: Mapping[str, Any] = {
     "prefix": "homeassistant",
+    "status_topic": "homeassistant/status",
     "leave_out": [],
     "opendtu": "leave_out",
     "health": False,

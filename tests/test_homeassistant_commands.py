@@ -33,8 +33,8 @@ COMMANDS: dict[str, Any] = {
 VALUES = "heliobus/farm/bus/hass/set/inverter/"
 
 
-def broker() -> Broker:
-    found = Broker()
+def broker(**options: Any) -> Broker:
+    found = Broker(**options)
     body = info("mode", "charge_limit_a", "buzzer_enabled", commands=COMMANDS)
     found.put("heliobus/farm/inverter/info", body)
     found.start()
@@ -84,7 +84,6 @@ def test_a_number_is_set_within_its_limits_and_shown_where_the_device_tells_it()
         "uniq_id": "heliobus_farm_inverter-set-charge_limit_a",
         "def_ent_id": "number.farm_inverter_charge_limit_a",
         "cmd_t": "heliobus/farm/bus/hass/set/inverter/charge_limit_a",
-        "qos": 1,
         "min": 10,
         "max": 120,
         "step": 1,
@@ -194,6 +193,43 @@ def test_the_lease_is_that_of_the_command() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lease_s", "taken"), [(0, 0), (86_400, 86_400), (86_401, 3600), (-1, 3600), ("1", 3600)]
+)
+def test_a_lease_of_more_than_a_day_is_not_taken(lease_s: Any, taken: int) -> None:
+    one = Broker()
+    note = {"lease_s": lease_s}
+    commands = {"restart": {"const": "now", "heliobus": note}}
+    one.put("heliobus/farm/inverter/info", info("mode", commands=commands))
+    one.start()
+    one.hear(VALUES + "restart", b"PRESS")
+    [outgoing] = one.sink.due(one.now_s)
+    assert json.loads(outgoing.payload)["lease_s"] == taken
+
+
+@pytest.mark.parametrize(
+    ("precision", "step"), [(0, 1), (2, 0.01), (3, 0.001), (4, 0.001), (-1, 0.001), ("1", 0.001)]
+)
+def test_no_step_is_finer_than_home_assistant_takes(precision: Any, step: float) -> None:
+    schema = {"type": "number", "minimum": 0, "maximum": 1, "heliobus": {"precision": precision}}
+    one = Broker()
+    one.put("heliobus/farm/inverter/info", info("mode", commands={"x": schema}))
+    one.start()
+    assert one.config("heliobus_farm_inverter")["cmps"]["set-x"]["step"] == step
+    where = topic("heliobus_farm_inverter")
+    assert rejections(where, one.retained[where]) == []
+
+
+def test_a_value_that_was_not_sent_before_the_connection_was_lost_is_forgotten() -> None:
+    one = broker()
+    assert one.hear(VALUES + "restart", b"PRESS") is None
+    assert one.connect() == []
+
+
+def test_home_assistant_sends_a_value_once_or_not_at_all() -> None:
+    assert not [name for name, one in cmps().items() if "qos" in one]
+
+
+@pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
         ("charge_limit_a", b"9", "found '9', expected a whole number from 10 to 120"),
@@ -226,7 +262,7 @@ def test_a_retained_value_is_refused() -> None:
 
 
 def test_a_value_for_a_device_that_is_not_there_is_refused() -> None:
-    one = broker()
+    one = broker(sites=["farm", "hut"])
     assert one.hear("heliobus/farm/bus/hass/set/moon/restart", b"PRESS") == (
         "no device is called moon at farm"
     )
@@ -241,8 +277,15 @@ def test_a_value_for_another_sink_is_none_of_ours() -> None:
     assert one.publish() == []
 
 
-def test_a_device_of_another_site_is_commanded_there() -> None:
+def test_a_value_for_a_site_of_another_sink_is_none_of_ours() -> None:
     one = broker()
+    one.put("heliobus/hut/inverter/info", info("mode", commands=COMMANDS))
+    assert one.hear("heliobus/hut/bus/hass/set/inverter/restart", b"PRESS") is None
+    assert one.publish() == []
+
+
+def test_a_device_of_another_site_is_commanded_there() -> None:
+    one = broker(sites="all")
     one.put("heliobus/hut/inverter/info", info("mode", commands=COMMANDS))
     assert one.hear("heliobus/hut/bus/hass/set/inverter/restart", b"PRESS") is None
     assert "heliobus/hut/inverter/set/hass" in one.publish()

@@ -187,6 +187,18 @@ def test_a_bridge_that_never_speaks_is_not_waited_for() -> None:
     ]
 
 
+def test_a_bridge_whose_status_is_cleared_is_still_waited_for() -> None:
+    broker = announced(info("mode"))
+    two = broker.config("heliobus_farm_inverter")["avty"]
+    assert len(two) == 2
+    broker.put(BRIDGE, b"")
+    assert broker.after() == []
+    assert broker.start() == []
+    broker.put(INFO, info("mode", title="Shed"))
+    assert broker.after() == [topic("heliobus_farm_inverter")]
+    assert broker.config("heliobus_farm_inverter")["avty"] == two
+
+
 def test_a_number_is_told_whole() -> None:
     assert entity("battery_v") == {
         "p": "sensor",
@@ -255,7 +267,7 @@ def test_the_main_entity_has_the_name_of_its_device(kind: str, main: str) -> Non
 
 
 def test_a_device_of_another_site_bears_its_name() -> None:
-    broker = Broker()
+    broker = Broker(sites="all")
     broker.put("heliobus/old_hut/inverter/info", info("mode"))
     assert broker.start() == [topic("heliobus_old_hut--inverter")]
     found = broker.config("heliobus_old_hut--inverter")
@@ -347,11 +359,26 @@ def test_parts_without_a_whole_stay_together() -> None:
 
 def test_an_inverter_belongs_to_the_gateway_that_it_is_reached_through() -> None:
     broker = Broker()
-    broker.put(INFO, info("mode", via="dtu"))
-    broker.put("heliobus/farm/dtu/info", info("uptime_s", kind="gateway"))
-    gateway, inverter = topic("heliobus_farm_dtu"), topic("heliobus_farm_inverter")
+    broker.put(INFO, info("mode", via="z_dtu"))
+    broker.put("heliobus/farm/z_dtu/info", info("uptime_s", kind="gateway"))
+    gateway, inverter = topic("heliobus_farm_z_dtu"), topic("heliobus_farm_inverter")
     assert broker.start() == [gateway, inverter]
-    assert broker.config("heliobus_farm_inverter")["dev"]["via_device"] == "heliobus_farm_dtu"
+    assert broker.config("heliobus_farm_inverter")["dev"]["via_device"] == "heliobus_farm_z_dtu"
+
+
+def test_a_gateway_that_came_late_is_told_first_when_home_assistant_starts() -> None:
+    broker = Broker()
+    broker.put(INFO, info("mode", "pv_01_w", "pv_02_w", via="z_dtu"))
+    broker.start()
+    broker.put("heliobus/farm/z_dtu/info", info("uptime_s", kind="gateway"))
+    broker.after()
+    broker.hear("homeassistant/status", b"online")
+    assert broker.publish() == [
+        topic("heliobus_farm_z_dtu"),
+        topic("heliobus_farm_inverter"),
+        topic("heliobus_farm_inverter-pv_01"),
+        topic("heliobus_farm_inverter-pv_02"),
+    ]
 
 
 @pytest.mark.parametrize("leave_out", [[], ["dtu"]], ids=["unknown", "left out"])

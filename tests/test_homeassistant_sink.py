@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliobus.bus import Message
+from heliobus.bus import Message, Subscription
 from sinks.homeassistant import READ_S, foreign_topics
 from tests.ha_rules import rejections
 from tests.homeassistant_sink import CONTRACT, OPTIONS, Broker, homeassistant, info, topic
@@ -16,6 +16,11 @@ INFO = "heliobus/farm/inverter/info"
 CONFIG = topic("heliobus_farm_inverter")
 BRIDGE = "heliobus/farm/bus/axpert/status"
 DAY_S = 86_400.0
+OPENDTU = (
+    "as OpenDTU announces inverter 114172608275 to Home Assistant itself. Switch that off on"
+    " OpenDTU's page and delete its device in Home Assistant, or name it in 'leave_out', or set"
+    " 'opendtu: announce'"
+)
 
 
 def started(*fields: str, **options: Any) -> Broker:
@@ -298,6 +303,18 @@ def test_a_device_whose_site_is_all_silent_stays() -> None:
     assert broker.after(60) == [CONFIG]
 
 
+def test_a_device_that_is_cleared_twice_has_its_time_again() -> None:
+    broker = started("mode")
+    broker.put(INFO, b"")
+    broker.after(5)
+    broker.put(INFO, info("mode"))
+    broker.after(60)
+    broker.put(INFO, b"")
+    assert broker.after() == []
+    assert broker.after(9) == []
+    assert broker.after(1) == [CONFIG]
+
+
 def test_a_site_that_falls_silent_once_more_has_its_minute_again() -> None:
     broker = started("mode")
     del broker.retained[INFO]
@@ -476,10 +493,7 @@ def test_an_inverter_that_opendtu_announces_is_left_out_and_said(
     broker.put("heliobus/farm/roof/info", info("output_w", serial="114172608275"))
     broker.put(theirs, {"name": "Power", "dev": {"ids": "114172608275"}})
     assert broker.start() == []
-    text = (
-        "roof: left out, as OpenDTU announces inverter 114172608275 to Home Assistant itself."
-        " Switch that off in OpenDTU, or set 'opendtu: announce'"
-    )
+    text = f"roof: left out, {OPENDTU}"
     assert caplog.messages == [text]
     assert broker.sink.details()["hints"] == [text]
     broker.put(theirs, b"")
@@ -494,11 +508,73 @@ def test_an_inverter_that_opendtu_announces_is_told_all_the_same_on_request() ->
     assert broker.start() == [topic("heliobus_farm_roof")]
 
 
-def test_the_serial_of_another_inverter_leaves_nothing_out() -> None:
+@pytest.mark.parametrize(
+    ("theirs", "serial", "kind"),
+    [
+        ("binary_sensor/dtu_114172608275/reachable", "114172608276", "inverter"),
+        ("sensor/1/ch0_Power", "1", "inverter"),
+        ("sensor/dtu_/ch0_Power", "1", "inverter"),
+        ("sensor/dtu_1/ch0_Power", "1", "battery"),
+    ],
+)
+def test_what_is_not_of_the_same_inverter_leaves_nothing_out(
+    theirs: str, serial: str, kind: str
+) -> None:
     broker = Broker()
-    broker.put("heliobus/farm/roof/info", info("output_w", serial="114172608276"))
-    broker.put("homeassistant/binary_sensor/dtu_114172608275/reachable/config", {"dev": {}})
+    broker.put(
+        "heliobus/farm/roof/info",
+        info("output_w" if kind == "inverter" else "soc_percent", kind=kind, serial=serial),
+    )
+    broker.put(f"homeassistant/{theirs}/config", {"dev": {"ids": "1"}})
     assert broker.start() == [topic("heliobus_farm_roof")]
+
+
+def test_what_is_told_stays_when_opendtu_begins_to_announce_it() -> None:
+    broker = Broker()
+    broker.put("heliobus/farm/roof/info", info("output_w", serial="114172608275"))
+    broker.start()
+    broker.put("homeassistant/sensor/dtu_114172608275/ch0_Power/config", {"dev": {}})
+    assert broker.after() == []
+    assert broker.after(DAY_S) == []
+    assert broker.sink.details()["hints"] == [f"roof: is there twice, {OPENDTU}"]
+    assert broker.start() == []
+    broker.options = {"leave_out": ["roof"]}
+    assert broker.start() == [topic("heliobus_farm_roof")]
+    assert broker.configs == []
+    assert "hints" not in broker.sink.details()
+
+
+# ---------------------------------------------------------------------- several sinks
+
+
+def test_a_sink_tells_and_removes_only_what_is_of_its_sites() -> None:
+    broker = Broker(sites=["hut", "shed"])
+    broker.put("heliobus/hut/pump/info", info("mode"))
+    assert broker.start() == [topic("heliobus_hut_pump")]
+    broker.options = {"leave_out": ["pump"]}
+    broker.put(INFO, info("mode"))
+    broker.put("heliobus/hut/bus/x/status", {"state": "online"})
+    del broker.retained["heliobus/hut/pump/info"]
+    assert broker.start() == [CONFIG]
+    assert broker.after(DAY_S) == []
+    assert broker.configs == ["heliobus_hut_pump", "heliobus_farm_inverter"]
+    assert "hints" not in broker.sink.details()
+
+
+@pytest.mark.parametrize(
+    ("options", "heard"),
+    [({}, ["farm"]), ({"sites": []}, ["farm"]), ({"sites": "all"}, ["+"]),
+     ({"sites": ["hut", "shed"]}, ["hut", "shed"])],
+    ids=["own", "none", "all", "two"],
+)  # fmt: skip
+def test_a_sink_hears_its_sites_only(options: dict[str, Any], heard: list[str]) -> None:
+    filters = [one.filter for one in homeassistant(**options).subscriptions]
+    for rest in ("bus/hass/set/+/+", "bus/+/status", "+/info"):
+        assert [one for one in filters if one.endswith(f"/{rest}")] == [
+            f"heliobus/{site}/{rest}" for site in heard
+        ]
+    own_status = "heliobus/farm/bus/hass/status"  # tells that all that is retained has come
+    assert (own_status in filters) is (heard == ["hut", "shed"])
 
 
 # ---------------------------------------------------------------------- whatever is said
@@ -598,15 +674,27 @@ def test_whatever_anybody_publishes_it_lives_and_publishes_json(heard: list[Mess
 def test_the_topics_of_home_assistant_follow_the_prefix() -> None:
     assert foreign_topics({**OPTIONS, "prefix": "ha/discovery"}) == [
         ("write", "ha/discovery/device/+/config"),
-        ("read", "ha/discovery/status"),
+        ("read", "homeassistant/status"),
         ("read", "ha/discovery/device/+/config"),
         ("read", "ha/discovery/binary_sensor/+/reachable/config"),
         ("read", "ha/discovery/sensor/+/ch0_Power/config"),
     ]
 
 
+@pytest.mark.parametrize("birth", ["homeassistant/status", "ha/discovery/status", "up"])
+def test_home_assistants_birth_is_heard_where_it_says_it_whatever_the_prefix(birth: str) -> None:
+    broker = started("mode", status_topic=birth)
+    broker.sink = homeassistant(prefix="ha/discovery", status_topic=birth)
+    broker.connect()
+    assert birth in [one.filter for one in broker.sink.subscriptions]
+    broker.hear(birth, b"online")
+    assert broker.after() == ["ha/discovery/device/heliobus_farm_inverter/config"]
+
+
 def test_what_is_retained_is_asked_for_without_a_queue_that_may_overflow() -> None:
     sink = homeassistant()
     assert [one.qos for one in sink.subscriptions] == [1, 0, 0, 0, 0, 0, 0]
-    assert sink.subscriptions[0].filter == "heliobus/+/bus/hass/set/+/+"
+    assert sink.subscriptions[0] == Subscription("heliobus/farm/bus/hass/set/+/+")
+    assert sink.subscriptions[0].as_published  # else a retained value would be taken for a new one
+    assert not any(one.as_published for one in sink.subscriptions[1:])
     assert CONTRACT.version

@@ -33,20 +33,18 @@ GATHER_S: Final = 2.0
 CLEARED_S: Final = 10.0
 # A device that was not there when we came: bridges may be late.
 ABSENT_S: Final = 60.0
+ALL_SITES: Final = "all"
 # One config of each OpenDTU inverter: all of them would be thousands, of all programs.
 FOREIGN: Final = ("binary_sensor/+/reachable/config", "sensor/+/ch0_Power/config")
 
 
 def foreign_topics(options: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     """Give what it does outside the tree of heliobus: "read" or "write", and a filter."""
-    return _foreign(options["prefix"])
-
-
-def _foreign(prefix: str) -> list[tuple[str, str]]:
-    read = ("status", "device/+/config", *FOREIGN)
+    prefix = options["prefix"]
     return [
         ("write", f"{prefix}/device/+/config"),
-        *(("read", f"{prefix}/{rest}") for rest in read),
+        ("read", options["status_topic"]),
+        *(("read", f"{prefix}/{rest}") for rest in ("device/+/config", *FOREIGN)),
     ]
 
 
@@ -64,8 +62,15 @@ class HomeAssistant:
         """Take the settings; no I/O."""
         self._name = settings.name
         self._topics = topics
+        self._own_status = topics.component(settings.name, "status")
         self._now_ms = now_ms
         self._prefix: str = settings.options["prefix"]
+        self._birth: str = settings.options["status_topic"]
+        self._foreign = [
+            one for access, one in foreign_topics(settings.options) if access == "read"
+        ]
+        sites = settings.options.get("sites") or [topics.site]
+        self._sites: Sequence[str] | None = None if sites == ALL_SITES else sites
         self._wanted = Wanted(settings.options, contract=contract, topics=topics, sink=self._name)
         self._known = Known()
         self._announced = Announced()
@@ -77,7 +82,7 @@ class HomeAssistant:
         self._begun_s = self._next_s = math.inf
         self._absent_s: dict[str, float] = {}  # since when a device that was told is not there
         self._silent: set[str] = set()  # sites whose devices are not there, and nothing else
-        self._cleared: set[Place] = set()
+        self._cleared: set[Place] = set()  # since we are connected
         self._doubles: dict[str, str] = {}
         self._faults = Faults(log)
 
@@ -88,16 +93,22 @@ class HomeAssistant:
         What is retained comes at QoS 0: brokers drop what does not fit into a queue, and there
         may be thousands.
         """
-        everywhere = Topics("+", self._topics.base)
+        sites = "+" if self._sites is None else self._sites
+        each = [Topics(site, self._topics.base) for site in sites]
         filters = [
-            *(one for access, one in _foreign(self._prefix) if access == "read"),
-            everywhere.component("+", "status"),
-            everywhere.device("+", "info"),
+            *self._foreign,
+            *(one.component("+", "status") for one in each),
+            *(() if self._is_ours(self._topics.site) else (self._own_status,)),
+            *(one.device("+", "info") for one in each),
         ]
         return [
-            Subscription(everywhere.value(self._name, "+", "+")),
+            *(Subscription(one.value(self._name, "+", "+")) for one in each),
             *(Subscription(one, 0, as_published=False) for one in filters),
         ]
+
+    def _is_ours(self, site: str) -> bool:
+        """Say whether this sink tells of a site; other sinks may tell of the others."""
+        return self._sites is None or site in self._sites
 
     def connected(self, now_s: float) -> None:
         """Begin anew: read what is retained before anything is said."""
@@ -120,7 +131,9 @@ class HomeAssistant:
     def take(self, message: Message, now_s: float) -> str | None:
         """Take in one message. Return why it is refused."""
         try:
-            if message.topic.startswith(f"{self._prefix}/"):
+            if message.topic == self._birth:
+                self._was_born |= message.payload == b"online" and not message.retained
+            elif message.topic.startswith(f"{self._prefix}/"):
                 self._take_theirs(message, now_s)
             elif (address := self._topics.parse(message.topic)) is not None:
                 self._take_ours(address, message, now_s)
@@ -130,8 +143,6 @@ class HomeAssistant:
 
     def _take_theirs(self, message: Message, now_s: float) -> None:
         match message.topic.removeprefix(f"{self._prefix}/").split("/"):
-            case ["status"]:
-                self._was_born |= message.payload == b"online" and not message.retained
             case ["device", name, "config"]:
                 self._take_config(name, message.payload, now_s)
             case [_, node, _, "config"]:
@@ -144,7 +155,7 @@ class HomeAssistant:
     def _take_config(self, name: str, payload: bytes, now_s: float) -> None:
         """Learn what Home Assistant is told: by us before, or by somebody else meanwhile."""
         where, told = place(name), self._announced.told
-        if where is None:
+        if where is None or not self._is_ours(where.site):
             return
         if not self._reading and self._echoes.came(name, payload) and name not in self._removed:
             return
@@ -169,22 +180,24 @@ class HomeAssistant:
             raise FrameError(
                 f"topic: found {name:.80}, expected up to 63 lower-case letters, digits and _"
             )
+        if message.topic == self._own_status and not message.retained:
+            self._has_all = True  # what we published after subscribing comes after what is retained
+        if not self._is_ours(address.site):
+            return
         if address.leaf == "set" and address.component == self._name and address.device:
             self._commands.append(self._command(address, message))
         elif address.leaf == "info" and address.device:
             self._take_info(Place(address.site, address.device), message.payload, now_s)
         elif address.leaf == "status" and address.component:
             where = Place(address.site, component=address.component)
-            self._take_status(where, message, now_s)
+            self._take_status(where, message.payload, now_s)
 
     def _take_info(self, where: Place, payload: bytes, now_s: float) -> None:
         info = heard.info(payload) if payload else None
         self._replace(self._known.infos, where, info, now_s)
 
-    def _take_status(self, where: Place, message: Message, now_s: float) -> None:
-        if where == Place(self._topics.site, component=self._name) and not message.retained:
-            self._has_all = True  # what we published after subscribing comes after what is retained
-        status = heard.status(message.payload) if message.payload else None
+    def _take_status(self, where: Place, payload: bytes, now_s: float) -> None:
+        status = heard.status(payload) if payload else None
         known = self._known.statuses.get(where)
         if known is not None and status is not None and shape(known) == shape(status):
             self._known.statuses[where] = status
@@ -201,7 +214,6 @@ class HomeAssistant:
             self._cleared.add(where)
         else:
             bodies[where] = body
-            self._cleared.discard(where)
         self._look_again(now_s + GATHER_S)
 
     def _look_again(self, at_s: float) -> None:
@@ -255,7 +267,7 @@ class HomeAssistant:
             yield from self._plan(now_s)
         if self._was_born:
             self._was_born = False
-            for name, payload in self._announced.told.items():
+            for name, payload in sorted(self._announced.told.items(), key=_depth):
                 yield self._outgoing(name, payload, now_s)
         for name in self._echoes.overdue(now_s):
             yield self._outgoing(name, self._announced.told.get(name), now_s)
@@ -293,7 +305,7 @@ class HomeAssistant:
     def _is_gone(self, name: str, wanted: Mapping[str, Payload], now_s: float) -> bool:
         """Say whether a device that was told and is not there is to be taken away by now."""
         where = place(name)
-        if where is None or self._wanted.is_left_out(where.whole, self._known):
+        if where is None or self._wanted.is_left_out(where.whole):
             return True
         if where.whole.id in wanted:
             wait_s = FIELD_GONE_S
@@ -319,12 +331,15 @@ class HomeAssistant:
         )
 
     def _tell_doubles(self) -> None:
-        doubles = {
-            where.id: f"{where.device}: left out, as OpenDTU announces inverter {serial} to Home"
-            " Assistant itself. Switch that off in OpenDTU, or set 'opendtu: announce'"
-            for where in self._known.infos
-            if (serial := self._wanted.double(where, self._known))
-        }
+        doubles = {}
+        for where in self._known.infos:
+            if serial := self._wanted.double(where, self._known):
+                found = "is there twice" if where.id in self._announced.told else "left out"
+                doubles[where.id] = (
+                    f"{where.device}: {found}, as OpenDTU announces inverter {serial} to Home"
+                    " Assistant itself. Switch that off on OpenDTU's page and delete its device in"
+                    " Home Assistant, or name it in 'leave_out', or set 'opendtu: announce'"
+                )
         for name, text in doubles.items():
             self._faults.report(name, text)
         for name in self._doubles.keys() - doubles:
@@ -358,6 +373,13 @@ class HomeAssistant:
             f" the broker: may {self._name} write and read {self._prefix}/device/+/config? Run"
             " `heliobus broker init` again"
         )
+
+
+def _depth(told: tuple[str, Payload]) -> tuple[bool, bool]:
+    """Order devices so that each comes after the one that it belongs to."""
+    name, payload = told
+    where = place(name)
+    return where is not None and bool(where.part), "via_device" in payload["dev"]
 
 
 SINK = HomeAssistant

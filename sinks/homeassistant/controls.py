@@ -138,7 +138,6 @@ def controls(where: Place, info: Mapping[str, Any], topic: str, state: str) -> d
                 "uniq_id": where.unique_id("set", name),
                 "def_ent_id": where.entity_id(platform, name),
                 "cmd_t": topic + name,
-                "qos": 1,
                 **_ENTITIES[platform](command, {"stat_t": state} if shown else {}),
             }
     return found

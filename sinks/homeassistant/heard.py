@@ -3,6 +3,7 @@
 Anybody may publish anything there: what cannot be used is refused in one line, never more.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from sinks.homeassistant.devices import ORIGIN, Payload
 from sinks.homeassistant.names import Place
 
 Body = dict[str, Any]
-DTU = "dtu_"
+DTU = re.compile(r"dtu_([0-9A-Fa-f]+)")
 PLATFORMS = ("sensor", "binary_sensor", "number", "select", "switch", "button")
 
 
@@ -60,12 +61,14 @@ def _is_entity(unique: str, one: object) -> bool:
 
 
 def foreign_serials(node: str, payload: bytes) -> frozenset[str]:
-    """Give the serial numbers of a device that somebody else announces. Raise FrameError."""
+    """Give the serial numbers of an inverter that OpenDTU announces. Raise FrameError."""
+    if (match := DTU.fullmatch(node)) is None:
+        return frozenset()
     body = load_object(payload)
     origin = body.get("o", body.get("origin"))
     if isinstance(origin, Mapping) and origin.get("name") == ORIGIN["name"]:
         return frozenset()
     device = body.get("dev", body.get("device"))
     ids = device.get("ids", device.get("identifiers")) if isinstance(device, Mapping) else None
-    found = [node.removeprefix(DTU), *(ids if isinstance(ids, list) else [ids])]
+    found = [match[1], *(ids if isinstance(ids, list) else [ids])]
     return frozenset(one.casefold() for one in found if isinstance(one, str) and one)

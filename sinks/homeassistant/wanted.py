@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ class Wanted:
         self._leave_out: Collection[str] = options["leave_out"]
         self._leaves_doubles = options["opendtu"] == "leave_out"
         self._shows_health: bool = options["health"]
+        self._base = topics.base
         self._devices = Devices(contract, topics, sink)
         self._components = Components(contract, topics.base)
 
@@ -60,11 +61,12 @@ class Wanted:
         infos = known.infos.items()
         parts = _parts(told)
         for where, info in sorted(infos, key=lambda one: ("via" in one[1], one[0].id)):
-            if not self.is_left_out(where, known):
-                around = self._around(where, info, known, parts.get(where, ()))
+            if not self.is_left_out(where) and (where.id in told or not self.double(where, known)):
+                around = self._around(where, info, known, told)
+                around = replace(around, parts=parts.get(where, ()))
                 payloads.update(self._devices.payloads(where, info, around))
         for where, status in sorted(known.statuses.items(), key=lambda one: one[0].id):
-            if not self.is_left_out(where, known):
+            if not self.is_left_out(where):
                 payloads[where.id] = self.component(where, status, told)
         _number_alike(payloads, told)
         return payloads
@@ -75,28 +77,38 @@ class Wanted:
         so_far = told.get(where.id, {}).get("cmps", {})
         return self._components.payload(where, status, name=name, known=so_far.keys())
 
-    def is_left_out(self, where: Place, known: Known) -> bool:
-        """Say whether Home Assistant is not to be told of it."""
+    def is_left_out(self, where: Place) -> bool:
+        """Say whether Home Assistant is never to be told of it."""
         if where.component and not self._shows_health:
             return True
         names = (where.owner, f"{where.site}/{where.owner}")
         patterns = self._leave_out
-        by_name = any(fnmatchcase(name, one) for name in names for one in patterns)
-        return by_name or bool(self.double(where, known))
+        return any(fnmatchcase(name, one) for name in names for one in patterns)
 
     def double(self, where: Place, known: Known) -> str:
-        """Give the serial number by which somebody else announces this device; "" for none."""
-        serial = words(known.infos.get(where.whole, {}).get("serial"))
+        """Give the serial number by which OpenDTU announces this device; "" for none.
+
+        What has been told already stays all the same: it is on dashboards by now.
+        """
+        info = known.infos.get(where.whole, {})
+        serial = words(info.get("serial")) if info.get("kind") == "inverter" else ""
+        if self.is_left_out(where):
+            return ""
         others = known.foreign.values() if self._leaves_doubles and serial else ()
         return serial if any(serial.casefold() in serials for serials in others) else ""
 
-    def _around(self, where: Place, info: Body, known: Known, parts: Collection[str]) -> Around:
+    def _around(
+        self, where: Place, info: Body, known: Known, told: Mapping[str, Payload]
+    ) -> Around:
         bridge = Place(where.site, component=words(info.get("bridge")))
         via = Place(where.site, words(info.get("via")))
-        is_there = via != where and via in known.infos and not self.is_left_out(via, known)
+        is_there = via != where and via in known.infos and not self.is_left_out(via)
+        # Once it has spoken it is waited for: else a device that is gone would be there by what it
+        # said last.
+        topic = Topics(where.site, self._base).component(bridge.component, "status")
+        spoke = any(one.get("t") == topic for one in told.get(where.id, {}).get("avty", ()))
         return Around(
-            bridge_has_status=bridge in known.statuses,
-            parts=parts,
+            bridge_has_status=spoke or bridge in known.statuses,
             via=via.id if is_there else "",
         )
 
