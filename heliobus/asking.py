@@ -67,8 +67,9 @@ class Asking:
     def take(self, message: "Message") -> None:
         """Take no notice of messages."""
 
-    def tick(self) -> None:
+    def tick(self) -> Mapping[str, Shown]:
         """Leave it to the links' threads."""
+        return self.devices
 
     def well(self) -> bool:
         """Say whether no link's thread hangs. Raise RuntimeError where one has died."""

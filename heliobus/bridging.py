@@ -135,8 +135,7 @@ class BridgeComponent(Component):
         if now_s - self._looked_s < LOOK_EVERY_S:
             return
         self._looked_s = now_s
-        self._source.tick()
-        devices = self._source.devices
+        devices = self._source.tick()
         if new := [name for name in devices if name not in self._claims]:
             self._claimed(self._claims.add(new))
             self._refuse()

@@ -125,7 +125,7 @@ class Listening:
         for refused in self._listener.take(message, now):
             self._bridge.rejects.put(refused.topic, refused.reason, refused.data)
 
-    def tick(self) -> None:
+    def tick(self) -> Mapping[str, Shown]:
         """Send what is complete, say what has to be said."""
         now_s = time.monotonic()
         # What is still in the inbox may belong to what came last: its time has not passed yet.
@@ -136,7 +136,9 @@ class Listening:
         if bus.connected:
             for outgoing in self._listener.speak(now):
                 bus.publish(outgoing.topic, outgoing.payload, retain=outgoing.retain)
-        self._tell()
+        shown = self.devices
+        self._tell(shown)
+        return shown
 
     def _send(self, reading: Reading) -> None:
         heard = self._listener.devices[reading.device]
@@ -147,9 +149,9 @@ class Listening:
         if not known.keys() >= good.keys():
             self._fields[heard.name] = {**known, **dict.fromkeys(good, heard.every_s)}
 
-    def _tell(self) -> None:
+    def _tell(self, devices: Mapping[str, Shown]) -> None:
         """Log who has come and gone, and what the owner should know, each once."""
-        for name, shown in self.devices.items():
+        for name, shown in devices.items():
             if self._online.get(name) is not shown.online:
                 self._online[name] = shown.online
                 who = f"{shown.identity.maker} {shown.identity.model}".strip() or shown.kind

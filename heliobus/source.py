@@ -63,8 +63,8 @@ class Source(Protocol):
         """Take in one message of the bus."""
         ...
 
-    def tick(self) -> None:
-        """Do what is due."""
+    def tick(self) -> Mapping[str, Shown]:
+        """Do what is due. Give the devices as they are then."""
         ...
 
     def well(self) -> bool:
