@@ -63,9 +63,9 @@ class Peer:
             self._client.connect(self._broker.host, self._broker.port)
             self._wait(lambda: self._reason is not None)
         except ssl.SSLCertVerificationError as error:
-            raise ConfigError(f"{self._where}: {tls.told(error)}") from error
+            raise ConfigError(f"{self._where}: {tls.told(error, self._broker.key)}") from error
         except ssl.SSLError as error:
-            raise RefusedError(f"{self._where}: {tls.told(error)}") from error
+            raise RefusedError(f"{self._where}: {tls.told(error, self._broker.key)}") from error
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{self._where}: no connection ({error}); is the broker running, and broker.url"

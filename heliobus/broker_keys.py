@@ -102,6 +102,7 @@ def settings(
         start=start,
         mqtt5=start is not BrokerStart.EMBEDDED,
         folder=folder,
+        key=".".join(place),
     )
 
 

@@ -290,7 +290,7 @@ class Bus:
         hint = "" if self._broker.tls or client.heard else " (mqtts:// where it wants TLS)"
         return (
             f"{where}: something answers there, but not as an MQTT broker; "
-            f"check broker.url{hint}. Trying again"
+            f"check {self._broker.key}.url{hint}. Trying again"
         )
 
     def _no_connection(self, error: Exception) -> str:
@@ -301,14 +301,15 @@ class Bus:
             return f"{where}: {error}. Trying again"
         if why := self._tls_trouble(error):
             return f"{where}: {why}. Trying again"
-        return f"{where}: no connection ({error}); check broker.url and the network. Trying again"
+        check = f"check {self._broker.key}.url and the network"
+        return f"{where}: no connection ({error}); {check}. Trying again"
 
     def _tls_trouble(self, error: Exception) -> str | None:
         if not self._broker.tls:
             return None
         from heliobus import tls
 
-        return tls.told(error)
+        return tls.told(error, self._broker.key)
 
     # ------------------------------------------------------------------ paho's callbacks
 

@@ -77,7 +77,7 @@ def advice(broker: BrokerSettings, name: str) -> str:
     path = _password_path(broker, name)
     if broker.passwords is not None and path is not None:
         return f"check {path} against the broker, as 'heliobus broker check' does"
-    return "check broker.user and broker.password_file"
+    return f"check {broker.key}.user and {broker.key}.password_file"
 
 
 def _password_path(broker: BrokerSettings, name: str) -> Path | None:

@@ -37,6 +37,7 @@ class BrokerSettings:
     start: BrokerStart = BrokerStart.NO
     folder: Path = Path("broker")  # where `heliobus broker init` keeps its files
     mqtt5: bool = True  # False: known to speak 3.1.1 only, as the embedded one
+    key: str = "broker"  # where it stands in heliobus.yaml
 
     @property
     def url(self) -> str:

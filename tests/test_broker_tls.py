@@ -109,6 +109,8 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
     other.make_ca("heliobus farm")
     said = "its CA is not known here; name the CA's file in broker.ca_file. Trying again"
     assert complaint(replace(secured.broker, ca_file=None), connect, caplog) == said
+    another = replace(secured.broker, ca_file=None, key="bridges.roof.broker")
+    assert "in bridges.roof.broker.ca_file." in complaint(another, connect, caplog)
     wrong = complaint(replace(secured.broker, ca_file=other.ca), connect, caplog)
     assert wrong.startswith(("its CA is not known here", "its certificate is refused: "))
 

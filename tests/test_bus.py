@@ -413,6 +413,14 @@ def test_a_wrong_password_is_said_and_not_shown(
     assert client.alive
 
 
+def test_another_broker_that_refuses_us_is_named_by_its_own_keys(
+    guarded: BrokerSettings, station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    station(BrokerSettings(port=guarded.port, key="bridges.roof.broker"), wait=False)
+    said = "check bridges.roof.broker.user and bridges.roof.broker.password_file. Trying again"
+    wait_until(lambda: said in caplog.text, said)
+
+
 def test_a_missing_password_is_said(
     guarded: BrokerSettings, station: Station, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -99,6 +99,7 @@ def test_another_broker_is_read_as_ours_is(path: Path, tmp_path: Path) -> None:
         username="solar",
         password_file=secret,
         folder=Path("mqtt"),
+        key="bridges.roof.broker",
     )
 
 
