@@ -11,7 +11,7 @@ from heliobus.bus import Message
 from heliobus.contract import Contract, Field
 from heliobus.errors import FrameError
 from heliobus.sample import Sample, Value, load_object, parse_sample, time_ms, time_text
-from heliobus.topics import Address, Topics
+from heliobus.topics import BUS, Address, Topics
 
 # A cell is a title, a value and its unit; a long text takes the place of several cells.
 _TITLE, _VALUE, _UNIT = 20, 9, 5
@@ -89,8 +89,10 @@ class Board:
 
     def _take_component(self, address: Address, payload: bytes, now_ms: int) -> str | None:
         key = address.site, address.component or ""
+        # A device may have the same name; in the table the next column tells them apart.
+        name = self._name((address.site, f"{BUS}/{address.component}"))
         if address.leaf == "event" and payload and not self._wanted:
-            return f"{_clock(now_ms)} {self._name(key)}  {load_object(payload).get('text', '')}"
+            return f"{_clock(now_ms)} {name}  {load_object(payload).get('text', '')}"
         if address.leaf != "status":
             return None
         if not payload:
@@ -100,7 +102,7 @@ class Board:
         self._components[key] = body = self._contract.parse("status", payload)
         if body["state"] == before or self._wanted not in key[1]:
             return None
-        return f"{_clock(now_ms)} {self._name(key)}  {body['state']}"
+        return f"{_clock(now_ms)} {name}  {body['state']}"
 
     def _take_device(self, address: Address, payload: bytes, now_ms: int) -> str | None:
         key = address.site, address.device or ""

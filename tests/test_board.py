@@ -133,7 +133,7 @@ def test_offline_is_what_the_device_says() -> None:
 def test_offline_is_what_the_will_of_its_bridge_says() -> None:
     shown = Shown().online()
     line = shown.take("bus/axpert/status", {"state": "offline"})
-    assert line == "10:15:30 axpert  offline"
+    assert line == "10:15:30 bus/axpert  offline"
     table = shown.table(after_s=8)
     assert table[2] == (
         "inverter  Voltronic MAX-8000        OFFLINE with its bridge axpert, 9 s ago"
@@ -184,7 +184,7 @@ def test_a_component_tells_what_is_wrong() -> None:
 
 def test_a_sample_is_a_line_of_what_matters_most() -> None:
     assert Shown().online().lines == [
-        "10:15:30 axpert  online",
+        "10:15:30 bus/axpert  online",
         None,
         "10:15:30 inverter  online",
         "10:15:28 inverter  mode=battery  pv_w=3021  battery_v=53.06  yield_today_kwh=1234.5",
@@ -222,9 +222,15 @@ def test_a_field_is_filtered_by_a_part_of_its_name() -> None:
     assert not any("pump" in line for line in shown.table())
 
 
+def test_the_line_of_a_component_is_told_from_that_of_a_device_of_its_name() -> None:
+    shown = Shown()
+    assert shown.take("bus/opendtu/status", {"state": "online"}) == "10:15:30 bus/opendtu  online"
+    assert shown.take("opendtu/availability", b"online") == "10:15:30 opendtu  online"
+
+
 def test_an_event_is_a_line() -> None:
     body = {"time": STATE["time"], "kind": "event", "event": "lost", "text": "a day is lost"}
-    assert Shown().take("bus/axpert/event", body) == "10:15:30 axpert  a day is lost"
+    assert Shown().take("bus/axpert/event", body) == "10:15:30 bus/axpert  a day is lost"
     assert Shown("pump").take("bus/axpert/event", body) is None
 
 

@@ -126,7 +126,7 @@ def test_what_is_retained_and_what_comes_are_lines_for_those_who_wait_for_them(
         "inverter  pv_w=3021",
         "bank  battery_v=52.71",
         "bank  offline",
-        "axpert  offline",
+        "bus/axpert  offline",
         "inverter  pv_w=3022",
     ]
     assert without_time(device.out) == ["bank  battery_v=52.71", "bank  offline"]
