@@ -59,7 +59,10 @@ class Follower(Protocol):
         ...
 
     def take(self, message: "Message", now_s: float) -> str | None:
-        """Take in one message. Return why it is refused, in one line; None: it is not."""
+        """Take in one message. Return why it is refused, in one line; None: it is not.
+
+        What is to be obeyed must be neither `retained` nor less than `certain`.
+        """
         ...
 
     def due(self, now_s: float) -> Iterable[Outgoing]:
