@@ -276,6 +276,15 @@ def test_when_the_conditions_end_only_counters_stay(box: Hall) -> None:
     }  # fmt: skip
 
 
+def test_when_a_condition_is_no_longer_said_only_counters_stay(box: Hall) -> None:
+    box.say("b/1/status/reachable", "")
+    values = dict(box.values())
+    assert values.pop("data_age_s") > 0
+    assert values == {
+        "yield_kwh": 50, "yield_today_kwh": 2, "last_update_s": NOON_S, "mode": "standby",
+    }  # fmt: skip
+
+
 def test_what_ended_is_not_shown_again_before_it_comes_again(box: Hall) -> None:
     box.say("b/1/status/reachable", "0")
     box.wait(2)

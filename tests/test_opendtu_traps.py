@@ -271,6 +271,18 @@ def test_a_zero_that_an_inverter_itself_tells_is_passed_on() -> None:
     assert place.seen(INVERTER, "output_w") == [381.2, 0.0, 383.9]
 
 
+@pytest.mark.parametrize("total", ["1804.100", "250.100", "9999999.000"])
+def test_a_total_that_is_not_believed_takes_no_other_total_with_it(total: str) -> None:
+    place = Place()
+    for each in ("502.345", total, total):
+        place.hear(*totals(power="400.0", total=each, day="1218", valid="1"))
+        place.wait(5)
+    newest = place.newest("roof")
+    assert "yield_kwh" not in newest
+    shown = (newest["output_w"], newest["pv_w"], newest["yield_today_kwh"])
+    assert shown == (400.0, 400.0, 1.218)
+
+
 # ---------------------------------------------------------------------- counters
 
 

@@ -22,12 +22,16 @@ _NO_GROUP = Group()
 
 @dataclass(slots=True)
 class _Entry:
-    """One value, when it came, to which group it belongs, and the message that brought it."""
+    """One value, when it came, to which group it belongs, and the message that brought it.
+
+    `value` is what was said, on which conditions hang; `shown` what of it can be true.
+    """
 
     value: Any
     came_s: float
     group: str
     message: "Message"
+    shown: Any = None
 
 
 @dataclass(slots=True)
@@ -96,7 +100,7 @@ class Holding:
             old = self._entries.get(key)
             changed |= holds and (None if old is None else old.value) != value
         if said.rule.whole:
-            changed |= self._drop_others(name, found)
+            changed |= self._drop_others(name, found, now)
         return changed
 
     def settle(self, now: "Moment") -> None:
@@ -111,33 +115,34 @@ class Holding:
                 if key in first and holds[entry.group]:
                     self._judge(key, entry, now)
 
-    def _drop_others(self, group: str, found: Mapping[Key, Any]) -> bool:
+    def _drop_others(self, group: str, found: Mapping[Key, Any], now: "Moment") -> bool:
         gone = [k for k, one in self._entries.items() if one.group == group and k not in found]
         for key in gone:
-            self._remove(key)
+            self._remove(key, now)
         return bool(gone)
 
     def _judge(self, key: Key, entry: _Entry, now: "Moment") -> bool:
         """Show a value that can be true. Give whether anything is other than before."""
-        if entry.value is not None and isinstance(key, str):
-            entry.value = self._true(key, entry, now)
         if entry.value is None:
-            return self._remove(key)
+            return self._remove(key, now)
+        entry.shown = self._true(key, entry, now) if isinstance(key, str) else entry.value
+        if entry.shown is None and key not in self._conditional:
+            return self._remove(key, now)
         old = self._entries.get(key)
         self._entries[key] = entry
-        if self._kept and isinstance(key, str):
+        if self._kept and isinstance(key, str) and entry.shown is not None:
             self._kept.pop(key, None)
-        if old is not None and old.value == entry.value:
+        if old is not None and (old.value, old.shown) == (entry.value, entry.shown):
             return False
         if key in self._conditional:
             self._end_groups(now)
         return True
 
-    def _remove(self, key: Key) -> bool:
+    def _remove(self, key: Key, now: "Moment") -> bool:
         if self._entries.pop(key, None) is None:
             return False
         if key in self._conditional:
-            self._end_groups(None)
+            self._end_groups(now)
         return True
 
     def _true(self, name: str, entry: _Entry, now: "Moment") -> Any:
@@ -179,7 +184,7 @@ class Holding:
                 return False
         return True
 
-    def _end_groups(self, now: "Moment | None") -> None:
+    def _end_groups(self, now: "Moment") -> None:
         """Let go of the values whose conditions hold no longer."""
         for name, group in self._sort.groups.items():
             if not group.while_ or self.holds(group.while_):
@@ -188,11 +193,9 @@ class Holding:
             ended = [k for k, e in self._entries.items() if e.group == name and k not in free]
             for key in ended:
                 entry = self._entries.pop(key)
-                if group.keep_counters and isinstance(key, str) and self._counters.get(key):
-                    today = _is_of_today(key)
-                    if not today or now is not None:
-                        day = day_of(now.ms) if today and now else None
-                        self._kept[key] = _Kept(entry.value, day)
+                counts = isinstance(key, str) and self._counters.get(key)
+                if group.keep_counters and counts and entry.shown is not None:
+                    self._kept[str(key)] = _Kept(entry.shown, _last_day(str(key), now))
             if not self._conditional.isdisjoint(ended):
                 self._end_groups(now)
 
@@ -206,7 +209,7 @@ class Holding:
                 if lasts_s is not None and now.s - entry.came_s > lasts_s:
                     expired.append(key)
         for key in expired:
-            self._remove(key)
+            self._remove(key, now)
         over = []
         if self._kept:
             today = day_of(now.ms)
@@ -221,7 +224,8 @@ class Holding:
         lists: dict[str, set[str]] = {}
         for key, entry in self._entries.items():
             if isinstance(key, str):
-                values[key] = entry.value
+                if entry.shown is not None:
+                    values[key] = entry.shown
             else:
                 listed = lists.setdefault(key[0], set())
                 if entry.value:
@@ -245,8 +249,9 @@ def is_so(value: Any, condition: Condition) -> bool:
     return (above is None or value > above) and (below is None or value < below)
 
 
-def _is_of_today(name: str) -> bool:
-    return "_today_" in name
+def _last_day(name: str, now: "Moment") -> int | None:
+    """Give the day with which a kept counter ends; None: with none."""
+    return day_of(now.ms) if "_today_" in name else None
 
 
 def _begins_anew(name: str) -> bool:
