@@ -266,6 +266,17 @@ def test_the_main_entity_has_the_name_of_its_device(kind: str, main: str) -> Non
     assert [key for key, one in found["cmps"].items() if one["name"] is None] == [main]
 
 
+@pytest.mark.parametrize("title", ["", "Shed"])
+def test_no_entity_repeats_what_its_device_is_called(title: str) -> None:
+    told = config(info("mode", "inverter_c", "inverter_state_code", title=title))
+    assert [one["name"] for one in told["cmps"].values()] == [None, "Temperature", "State code"]
+
+
+def test_no_two_entities_are_called_alike_for_the_sake_of_shortness() -> None:
+    told = config(info(fields={"x": {"title": "Temperature"}, "inverter_c": {}}))
+    assert [one["name"] for one in told["cmps"].values()] == ["Temperature", "Inverter temperature"]
+
+
 def test_a_device_of_another_site_bears_its_name() -> None:
     broker = Broker(sites="all")
     broker.put("heliobus/old_hut/inverter/info", info("mode"))

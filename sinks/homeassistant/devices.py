@@ -76,7 +76,8 @@ class Devices:
         main = MAIN.get(str(info.get("kind")), "")
         own = {field: one for field, one in entities.items() if field not in split}
         own |= controls(where, info, topics.value(self._sink, where.device, ""), state)
-        found = {where.id: {**body, "cmps": _named(own, main)}}
+        kind = _spelled(words(info.get("kind")))
+        found = {where.id: {**body, "cmps": _named(_within(own, body["dev"]["name"], kind), main)}}
         for name, part in parts.items():
             place = Place(where.site, where.device, name)
             device = {
@@ -84,7 +85,7 @@ class Devices:
                 "name": f"{body['dev']['name']} {_part_title(name)}",
                 "via_device": where.id,
             }
-            named = {field: _within(name, one) for field, one in part.items()}
+            named = _within(part, _part_title(name))
             found[place.id] = {
                 **body,
                 "dev": device,
@@ -164,13 +165,20 @@ def _named(entities: Mapping[str, Entity], main: str) -> dict[str, Entity]:
     }
 
 
-def _within(part: str, one: Entity) -> Entity:
-    """Name an entity within its part: the device's name says already that it is PV 1."""
-    title, rest = f"{_part_title(part)} ", str(one["name"])
-    if not rest.startswith(title) or rest == title:
-        return one
-    rest = rest.removeprefix(title)
-    return {**one, "name": rest[:1].upper() + rest[1:]}
+def _within(entities: Mapping[str, Entity], *names: str) -> dict[str, Entity]:
+    """Name entities within their device: Home Assistant says its name first, such as PV 1."""
+    taken = {str(one["name"]) for one in entities.values()}
+    found = {}
+    for field, one in entities.items():
+        title = str(one["name"])
+        rests = [title.removeprefix(f"{name} ") for name in names if title.startswith(f"{name} ")]
+        shorter = rests[0][:1].upper() + rests[0][1:] if rests else ""
+        if shorter and shorter not in taken:
+            taken.add(shorter)
+            found[field] = {**one, "name": shorter}
+        else:
+            found[field] = one
+    return found
 
 
 def _part_title(part: str) -> str:
