@@ -20,6 +20,7 @@ _GAP, _INDENT = "   ", "  "
 _KIND = 24  # of a maker and model, or of a component's role and type
 _MOST_FIELDS = 10  # of a kind that is not known
 _ERROR_LINES = 2
+_HINT_LINES = 4  # it may end with a command to copy
 _STALE_TIMES = 3  # a sample this many times older than its cadence is marked
 _NO_CADENCE_S = 60.0
 _OLD_MS = 60_000
@@ -57,6 +58,9 @@ class _Device:
 
     @property
     def model(self) -> str:
+        """Give its owner's name for it, else what it is."""
+        if title := self.info.get("title"):
+            return str(title)
         named = " ".join(self.info.get(key, "") for key in ("maker", "model")).strip()
         return named or (self.sample.kind if self.sample else self.info.get("kind", ""))
 
@@ -74,37 +78,38 @@ class Board:
         self._refusal = ""
 
     def take(self, message: Message, now_ms: int) -> str | None:
-        """Take in a message. Give a line for those who cannot have a table."""
+        """Take in a message. Give what is new, in lines, for those who cannot have a table."""
         address = self._topics.parse(message.topic)
         if address is None:
             return None
         take = self._take_device if address.component is None else self._take_component
         try:
-            line = take(address, message.payload, now_ms)
+            lines = [*take(address, message.payload, now_ms)]
         except FrameError as error:
             self._refused += 1
             self._refusal = f"{message.topic}: {error}"
-            line = f"{_clock(now_ms)} {self._refusal}"
-        return line and _printable(line)
+            lines = [f"{_clock(now_ms)} {self._refusal}"]
+        return "\n".join(_printable(line) for line in lines) or None
 
-    def _take_component(self, address: Address, payload: bytes, now_ms: int) -> str | None:
+    def _take_component(self, address: Address, payload: bytes, now_ms: int) -> Iterable[str]:
         key = address.site, address.component or ""
         # A device may have the same name; in the table the next column tells them apart.
-        name = self._name((address.site, f"{BUS}/{address.component}"))
+        head = f"{_clock(now_ms)} {self._name((address.site, f'{BUS}/{address.component}'))}  "
         if address.leaf == "event" and payload and not self._wanted:
-            return f"{_clock(now_ms)} {name}  {load_object(payload).get('text', '')}"
+            return [f"{head}{load_object(payload).get('text', '')}"]
         if address.leaf != "status":
-            return None
+            return ()
         if not payload:
             self._components.pop(key, None)
-            return None
-        before = self._components.get(key, {}).get("state")
+            return ()
+        before = self._components.get(key, {"state": ""})
         self._components[key] = body = self._contract.parse("status", payload)
-        if body["state"] == before or self._wanted not in key[1]:
-            return None
-        return f"{_clock(now_ms)} {name}  {body['state']}"
+        if self._wanted not in key[1]:
+            return ()
+        states = [body["state"]] if body["state"] != before["state"] else []
+        return [f"{head}{text}" for text in (*states, *_new_troubles(before, body))]
 
-    def _take_device(self, address: Address, payload: bytes, now_ms: int) -> str | None:
+    def _take_device(self, address: Address, payload: bytes, now_ms: int) -> Iterable[str]:
         key = address.site, address.device or ""
         device = self._devices.get(key) or _Device()
         line = None
@@ -120,7 +125,7 @@ class Board:
         self._devices[key] = device
         if device == _Device():
             del self._devices[key]
-        return line
+        return [line] if line else ()
 
     def _take_availability(
         self, key: tuple[str, str], device: _Device, payload: bytes, now_ms: int
@@ -234,6 +239,7 @@ def _component_rows(name: str, body: Mapping[str, Any], now_ms: int, size: _Size
     )
     room = max(20, size.row - size.name - 2)
     lines = [line for text in _errors(body) for line in wrap(text, room)[:_ERROR_LINES]]
+    lines += [line for text in _hints(body) for line in wrap(text, room)[:_HINT_LINES]]
     return [row, *(_row(f"{'':{size.name}}  {line}") for line in lines)]
 
 
@@ -245,8 +251,10 @@ def _devices_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
 def _counts(body: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     """Give what a component has done, as of its newest status."""
     if "devices" in body:
-        for key, word in (("polls", "poll"), ("errors", "error")):
-            yield _count(sum(d.get(key, 0) for d in _devices_of(body).values()), word)
+        devices = _devices_of(body).values()
+        asked = any("polls" in device for device in devices)  # else they speak by themselves
+        for key in ("polls" if asked else "messages", "errors"):
+            yield _count(sum(device.get(key, 0) for device in devices), key.removesuffix("s"))
     if "stored" in body:
         yield f"{body['stored']:,} stored"
     if body.get("rejected"):
@@ -262,12 +270,27 @@ def _counts(body: Mapping[str, Any], now_ms: int) -> Iterator[str]:
 
 def _errors(body: Mapping[str, Any]) -> Iterator[str]:
     if body.get("clock", {}).get("synced") is False:
-        waiting = _count(body["clock"].get("waiting", 0), "sample")
-        yield f"its clock is not synchronised; {waiting} held back"
+        waiting = body["clock"].get("waiting", 0)
+        held = f"; {_count(waiting, 'sample')} held back until it is" if waiting else ""
+        yield f"its clock is not synchronised{held}"
     yield body.get("error", "")
     for name, device in _devices_of(body).items():
         if device.get("error"):
             yield f"{name}: {device['error']}"
+
+
+def _hints(body: Mapping[str, Any]) -> Iterator[str]:
+    """Give what the owner should know."""
+    hints: Iterable[object] = body.get("hints", ())
+    yield from (f"hint: {hint}" for hint in hints if isinstance(hint, str))
+
+
+def _new_troubles(before: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str]:
+    """Give what a component says of itself that it did not say before."""
+    if body.get("error") and body["error"] != before.get("error"):
+        yield body["error"]
+    known = {*_hints(before)}
+    yield from (hint for hint in _hints(body) if hint not in known)
 
 
 # ---------------------------------------------------------------------- rows

@@ -176,10 +176,60 @@ def test_a_component_tells_what_is_wrong() -> None:
         "archive  sink sql                  online, 12,345 stored, 1 hole, 90 s behind",
         "         disk full",
         "axpert   bridge voltronic          online, 1 poll, 2 errors, 10 s ago",
-        "         its clock is not synchronised; 1 sample held back",
+        "         its clock is not synchronised; 1 sample held back until it is",
         "         inverter: no whole answer to QPIGS in 3 s, got '28 30'; no whole answer",
         "         to QPIGS in 3 s, got '28 30'; no whole answer to QPIGS in 3 s, got '28",
     ]
+
+
+def test_a_clock_that_holds_nothing_back_yet_says_no_number() -> None:
+    shown = Shown()
+    clock = {"synced": False, "waiting": 0}
+    shown.take("bus/axpert/status", {**STATUS, "clock": clock})
+    assert shown.table()[-1] == "        its clock is not synchronised"
+
+
+HINT = "heard nothing below solar/ yet; look at the base topic"
+LISTENS = {
+    "state": "online",
+    "role": "bridge",
+    "type": "mqtt",
+    "devices": {
+        "dtu": {"state": "online", "messages": 40, "errors": 0},
+        "roof": {"state": "online", "messages": 2, "errors": 1},
+    },
+}
+
+
+def test_a_bridge_that_listens_counts_what_it_has_heard() -> None:
+    shown = Shown()
+    shown.take("bus/dtu/status", LISTENS)
+    assert shown.table()[-1] == "dtu  bridge mqtt               online, 42 messages, 1 error"
+    shown.take("bus/dtu/status", {**LISTENS, "devices": {}})
+    assert shown.table()[-1] == "dtu  bridge mqtt               online, 0 messages, 0 errors"
+
+
+def test_hints_stand_below_their_component() -> None:
+    shown = Shown()
+    shown.take("bus/dtu/status", {**LISTENS, "hints": [HINT, "a command is retained"]})
+    assert shown.table()[-2:] == [f"     hint: {HINT}", "     hint: a command is retained"]
+
+
+def test_a_hint_and_an_error_are_each_a_line_once() -> None:
+    shown = Shown()
+    troubled = {**LISTENS, "hints": [HINT], "error": "broker away"}
+    assert shown.take("bus/dtu/status", troubled) == (
+        f"10:15:30 bus/dtu  online\n10:15:30 bus/dtu  broker away\n10:15:30 bus/dtu  hint: {HINT}"
+    )
+    assert shown.take("bus/dtu/status", troubled) is None
+    again = shown.take("bus/dtu/status", {**troubled, "hints": [HINT, "two\nlines"]})
+    assert again == "10:15:30 bus/dtu  hint: two?lines"
+
+
+def test_a_device_with_a_title_is_shown_by_it() -> None:
+    shown = Shown().online()
+    shown.take("inverter/info", {**INFO, "title": "Barn roof"})
+    assert shown.table()[2] == "inverter  Barn roof                 online, 1 s ago"
 
 
 def test_a_sample_is_a_line_of_what_matters_most() -> None:
