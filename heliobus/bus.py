@@ -151,6 +151,11 @@ class Bus:
         """Say whether the network thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def trouble(self) -> str:
+        """Give what is wrong with the connection now; "" for nothing."""
+        return "; ".join(self._faults.texts())
+
     def wait_connected(self, timeout_s: float) -> bool:
         """Wait for the first connection."""
         return self._up.wait(timeout_s)
@@ -378,12 +383,7 @@ class Bus:
 
     @_guarded
     def _subscribed(
-        self,
-        _client: mqtt.Client,
-        _data: object,
-        _mid: int,
-        reasons: list[ReasonCode],
-        _props: object,
+        self, _client: object, _data: object, _mid: int, reasons: list[ReasonCode], *_more: object
     ) -> None:
         for (topic, *_), reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:

@@ -48,5 +48,5 @@ class Faults:
             self._log.info("%s", text)
 
     def texts(self) -> list[str]:
-        """Give what is wrong now."""
-        return [text for text, _, _ in self._open.values()]
+        """Give what is wrong now; from any thread."""
+        return [text for text, _, _ in list(self._open.values())]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # they know each other by their shape
 log = logging.getLogger(__name__)
 
 STOP_S = 0.4
+SILENCE_S = 30.0  # after a connection; most devices speak within seconds
+_MOST_NAMED = 3
 
 
 class Listening:
@@ -37,6 +39,8 @@ class Listening:
         self._fields: dict[str, Mapping[str, float]] = {}
         self._online: dict[str, bool] = {}
         self._hints: set[str] = set()
+        self._connected_s: float | None = None
+        self._where = (listener.broker or settings.broker).url
         self._now_s = 0.0
         self._faults = Faults(log)
         self._bridge: BridgeComponent
@@ -102,6 +106,7 @@ class Listening:
             self._connected()
 
     def _connected(self) -> None:
+        self._connected_s = time.monotonic()
         self._listener.connected(self._moment(time.monotonic()))
 
     def _moment(self, now_s: float) -> Moment:
@@ -110,17 +115,18 @@ class Listening:
         return Moment(self._now_s, self._bridge.clock.stamp(self._now_s))
 
     def take(self, message: Message) -> None:
-        """Take in what was asked for; much of heliobus itself was not."""
-        if self._bus is not None:
-            return
+        """Take in what comes on the bus."""
+        if self._bus is None:
+            self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        # What heliobus itself says also fits filters that begin with a wildcard.
         if message.topic.startswith(self._own_base) and not any(
-            mqtt.topic_matches_sub(wanted.filter, message.topic)
+            wanted.filter.startswith(self._own_base)
+            and mqtt.topic_matches_sub(wanted.filter, message.topic)
             for wanted in self._listener.subscriptions
         ):
             return
-        self._hear(message)
-
-    def _hear(self, message: Message) -> None:
         now = self._moment(message.arrived_s or time.monotonic())
         for refused in self._listener.take(message, now):
             self._bridge.rejects.put(refused.topic, refused.reason, refused.data)
@@ -152,16 +158,31 @@ class Listening:
     def _tell(self, devices: Mapping[str, Shown]) -> None:
         """Log who has come and gone, and what the owner should know, each once."""
         for name, shown in devices.items():
-            if self._online.get(name) is not shown.online:
+            # One of which there are old words only was not there before, either.
+            if self._online.get(name, False) is not shown.online:
                 self._online[name] = shown.online
                 who = f"{shown.identity.maker} {shown.identity.model}".strip() or shown.kind
                 log.info("%s (%s): %s", name, who, "online" if shown.online else "offline")
-        hints = set(self._listener.hints)
+        hints = set(self._all_hints())
         for hint in sorted(hints):
             self._faults.report(f"hint {hint}", hint)
         for hint in sorted(self._hints - hints):
             self._faults.over(f"hint {hint}", f"no longer so: {hint}")
         self._hints = hints
+
+    def _all_hints(self) -> list[str]:
+        """Give the listener's hints, and that it has heard of no device at all."""
+        hints = [*self._listener.hints]
+        since_s = self._connected_s
+        if not self._listener.devices and since_s and time.monotonic() - since_s >= SILENCE_S:
+            filters = [wanted.filter for wanted in self._listener.subscriptions]
+            more = " and others" if len(filters) > _MOST_NAMED else ""
+            hints.append(
+                f"{self._name}: no device heard yet on {', '.join(filters[:_MOST_NAMED])}{more} at"
+                f" {self._where}; is it on, does it speak to this broker, and is its base topic"
+                " the one that is expected here? If not, set 'base'"
+            )
+        return hints
 
     def well(self) -> bool:
         """Say yes. Raise RuntimeError where the thread of the other broker has died."""
@@ -182,6 +203,10 @@ class Listening:
         return {**health, "error": heard.error[:1000]} if heard.error else health
 
     def details(self) -> dict[str, Any]:
-        """Give what the owner should know."""
-        hints = [hint[:1000] for hint in self._listener.hints]
-        return {"hints": hints} if hints else {}
+        """Give what the owner should know, and what is wrong with the devices' broker."""
+        hints = [hint[:1000] for hint in self._all_hints()]
+        trouble = self._bus.trouble if self._bus is not None else ""
+        return {
+            **({"hints": hints} if hints else {}),
+            **({"error": trouble[:1000]} if trouble else {}),
+        }

@@ -202,6 +202,35 @@ def test_what_the_owner_should_know_stands_in_the_status_and_once_in_the_log(
     assert texts.count("no longer so: its clock is not set") == 1
 
 
+def test_a_bridge_that_has_heard_of_no_device_says_where_it_listens(
+    site: Site, ear: Ear, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heliobus.component.STATUS_S", 0.1)
+    monkeypatch.setattr("heliobus.listening.SILENCE_S", 0.2)
+    with listening(bridge(site), ear):
+        (hint,) = wait_until(lambda: ear.status("roof").get("hints", []), "the hint")
+        say(ear, "hm800/values", {"pv_w": 5})
+        wait_until(lambda: "hints" not in ear.status("roof"), "its end")
+    assert hint == (
+        f"roof: no device heard yet on plant/# at mqtt://127.0.0.1:{site.broker.port}; is it on,"
+        " does it speak to this broker, and is its base topic the one that is expected here?"
+        " If not, set 'base'"
+    )
+    assert [record.message for record in caplog.records].count(hint) == 1
+
+
+def test_a_device_that_only_was_there_once_is_not_said_to_go_or_come(
+    site: Site, ear: Ear, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    say(ear, "old/online", b"no", retain=True)
+    with listening(bridge(site), ear):
+        settled(ear)
+        told(site, "old/availability", OFFLINE)
+        assert "old (" not in caplog.text
+    assert "settler (Acme): online" in caplog.text
+
+
 def test_it_speaks_once_after_each_connection_and_leaves_nothing_behind(
     site: Site, ear: Ear
 ) -> None:
@@ -365,11 +394,16 @@ def test_devices_of_another_broker_are_offline_while_it_is_away(
         say(ear, "near/values", {"pv_w": 5})
         other.kill()
         told(site, "hm800/availability", OFFLINE)
+        lost = f"broker {other.url}: the connection is lost; trying again"
+        away = f"broker {other.url}: nothing listens there; is the broker running? Trying again"
+        wait_until(lambda: component.details()["error"] in (lost, away), "the trouble")
+        assert CONTRACT.check("status", {"state": "online", **component.details()}) is None
         other.start()
         wait_until(far.client.is_connected, "the connection")
         say(far, "hm800/values", {"pv_w": 6}, retain=True)
         told(site, "hm800/availability", ONLINE)
         assert list(component.details()["devices"]) == ["hm800"]
+        assert "error" not in component.details()
     assert f"broker {other.url}: the connection is lost; trying again" in caplog.text
 
 
