@@ -219,7 +219,7 @@ def test_the_phases_and_the_sum_of_a_charge_point_are_one_sample() -> None:
 
 def test_the_energy_of_a_new_charging_begins_at_zero() -> None:
     place = evcc()
-    for energy_wh in ("20000", "0", "150"):
+    for energy_wh in ("20000", "0", "0", "150"):
         hear(place, "evcc/loadpoints/1/chargedEnergy", energy_wh)
         place.wait(30)
     assert place.seen("evcc_loadpoint_1", "session_kwh") == [20.0, 0.0, 0.15]

@@ -324,22 +324,89 @@ def test_a_spike_is_refused_even_where_it_is_the_first_value() -> None:
     ]
 
 
+def test_a_lifetime_counter_that_stands_at_zero_is_never_believed() -> None:
+    place = Place()
+    cycle(place, total="502.345")
+    for _ in range(125):
+        cycle(place, total="0.000")
+    cycle(place, total="502.346")
+    assert set(place.seen(INVERTER, "yield_kwh")) == {502.345, 502.346}
+    assert place.newest(INVERTER)["yield_kwh"] == 502.346
+
+
+def test_a_wrong_first_value_is_disproved_in_some_messages() -> None:
+    place = Place()
+    cycle(place, total="21134.05")
+    for n in range(4):
+        cycle(place, total=f"502.34{n}")
+    assert place.seen(INVERTER, "yield_kwh") == [21134.05, 502.343]
+
+
+def test_a_first_value_of_today_that_the_power_cannot_give_is_refused() -> None:
+    place = Place()
+    for day in ("130000", "1217"):
+        cycle(place, day=day)
+    assert place.seen(INVERTER, "yield_today_kwh") == [1.217]
+    assert place.refused[0].reason == (
+        "yield_today_kwh: found 130 kWh: more than 5 kW give since midnight; most_kw of the map"
+        " says so"
+    )
+
+
+@pytest.mark.parametrize(("hours", "kwh", "shown"), [(14, 60, False), (14, 1, True), (3, 4, True)])
+def test_a_time_out_of_reach_allows_no_more_than_an_hour_of_full_power(
+    hours: int, kwh: int, *, shown: bool
+) -> None:
+    place = Place()
+    cycle(place, total="502.345")
+    last = place.unix_s
+    for _ in range(hours * 60):
+        place.hear(*dtu())
+        place.hear(*status(reachable="0", producing="1", last_update=last))
+        place.wait(60, step_s=30)
+    cycle(place, total=f"{502 + kwh}.345")
+    assert (502.345 + kwh in place.seen(INVERTER, "yield_kwh")) is shown
+    cycle(place, total="502.346")
+    assert (502.346 in place.seen(INVERTER, "yield_kwh")) is not shown
+
+
+def test_what_was_made_while_nobody_listened_counts() -> None:
+    place = Place()
+    cycle(place, total="502.345")
+    place.hear(("dtu/status", "offline"))
+    place.wait(10 * 3600, step_s=60)
+    place.connect()
+    place.hear(("dtu/status", "online"))
+    cycle(place, total="542.345")
+    assert place.newest(INVERTER)["yield_kwh"] == 542.345
+
+
 def test_totals_that_jump_because_an_inverter_was_added_are_taken_in_the_end() -> None:
     place = Place()
     place.hear(*totals(power="381.2", total="502.345", day="1217", valid="1"))
     place.wait(5)
-    for _ in range(40):
-        place.hear(*totals(power="761.0", total="1804.100", day="2400", valid="1"))
+    for n in range(5):
+        place.hear(*totals(power="761.0", total=f"1804.10{n}", day="2400", valid="1"))
         place.wait(30)
-    assert place.newest("roof")["yield_kwh"] == 1804.1
+    assert place.newest("roof")["yield_kwh"] == 1804.104
 
 
 def test_today_s_counter_falls_at_the_device_s_midnight() -> None:
     place = Place()
     cycle(place, day="1217")
     cycle(place, day="0")
+    cycle(place, day="0")
     cycle(place, day="3")
     assert place.seen(INVERTER, "yield_today_kwh") == [1.217, 0.0, 0.003]
+
+
+def test_today_s_counter_that_is_zero_by_an_error_is_back_with_the_next_good_value() -> None:
+    place = Place()
+    for day in ("1217", "0", "1217", "1218", "0", "0", "0", "1218", "1219"):
+        cycle(place, day=day)
+    seen = [1.217, 1.217, 1.218, 0.0, 0.0, 1.218, 1.219]
+    assert place.seen(INVERTER, "yield_today_kwh") == seen
+    assert place.refused == []
 
 
 def test_today_s_counter_may_begin_anew_when_the_inverter_starts() -> None:
@@ -348,7 +415,8 @@ def test_today_s_counter_may_begin_anew_when_the_inverter_starts() -> None:
     last = place.unix_s
     for _ in range(200):
         asleep(place, last)
-    cycle(place, day="1", total="502.346")
+    for _ in range(2):
+        cycle(place, day="1", total="502.346")
     assert place.newest(INVERTER)["yield_today_kwh"] == 0.001
     assert place.newest(INVERTER)["yield_kwh"] == 502.346
 

@@ -67,7 +67,7 @@ class Device:
         changed = self.holding.take(said, message, now)
         if said.gone and (self.holding.empty or not said.values):
             self.stated = False
-            self.forget()
+            self.forget(now)
         elif said.values or said.flags:
             self._note(now, wanted=changed or said.rule.beat)
             self.has_value |= said.something
@@ -90,15 +90,15 @@ class Device:
             self._first_s = now.s
         self._open, self._last_s = True, now.s
 
-    def forget(self) -> None:
+    def forget(self, now: Moment) -> None:
         """Forget all values: they are not shown again before they come again."""
-        self.holding.forget()
+        self.holding.forget(now)
         self._open = self._wanted = False
         self._data_ms = None
 
     def begin_anew(self, now: Moment) -> None:
         """Forget what was heard on a connection that is lost."""
-        self.forget()
+        self.forget(now)
         self.has_value = self._spoken = False
         self.alive_since_s = self.stated = None
         self._spoke_s = now.s
@@ -114,7 +114,7 @@ class Device:
         if not reached or now.s - self._spoke_s > self._silent_s:
             online = False
         if online is False and self.heard.online is not False:
-            self.forget()
+            self.forget(now)
             self.alive_since_s = None
         self.heard.online = online
         if online and self.holding.expire(now):

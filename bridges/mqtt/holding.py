@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bridges.mqtt.codec import Said
-from bridges.mqtt.counters import Counter
+from bridges.mqtt.counters import IDLE_S, Counter, day_at, is_of_today
 from bridges.mqtt.rules import Condition, Conditions, Group, Sort
 
 if TYPE_CHECKING:
@@ -62,6 +61,9 @@ class Holding:
         self._waiting: dict[Key, _Entry] = {}
         self._kept: dict[str, _Kept] = {}
         self._counters: dict[str, Counter | None] = {}
+        # Since when a group is said not to count, and how long counters cannot have risen.
+        self._denied_s: dict[str, float] = {}
+        self._idle_s: dict[str, float] = {}
         self._conditional = {one.field for group in sort.groups.values() for one in group.while_}
         # What a group's own conditions hang on always counts.
         self._free = {
@@ -73,11 +75,12 @@ class Holding:
         """Say whether there is no value of its own."""
         return not self._entries
 
-    def forget(self) -> None:
+    def forget(self, now: "Moment") -> None:
         """Forget all values: they are not shown again before they come again."""
         self._entries.clear()
         self._waiting.clear()
         self._kept.clear()
+        self._note_idle(now.s)
 
     # ------------------------------------------------------------------ taking in
 
@@ -157,7 +160,8 @@ class Holding:
         counter = self._counter(name, known.state_class)
         if counter is None:
             return good[name]
-        verdict = counter.judge(entry.value, entry.came_s, day_of(now.ms))
+        rising_s = entry.came_s - self._idle_s.get(entry.group, 0.0)
+        verdict = counter.judge(entry.value, rising_s, day_at(now.ms))
         if verdict.refused:
             self.refused.append((entry.message, verdict.refused))
         if verdict.log:
@@ -170,7 +174,7 @@ class Holding:
         except KeyError:
             found = None
             if name.endswith("_kwh") and state_class == "total_increasing":
-                found = Counter(name, self._sort.most_kw, today=_begins_anew(name))
+                found = Counter(name, self._sort.most_kw)
             self._counters[name] = found
             return found
 
@@ -186,6 +190,7 @@ class Holding:
 
     def _end_groups(self, now: "Moment") -> None:
         """Let go of the values whose conditions hold no longer."""
+        self._note_idle(now.s)
         for name, group in self._sort.groups.items():
             if not group.while_ or self.holds(group.while_):
                 continue
@@ -198,6 +203,16 @@ class Holding:
                     self._kept[str(key)] = _Kept(entry.shown, _last_day(str(key), now))
             if not self._conditional.isdisjoint(ended):
                 self._end_groups(now)
+
+    def _note_idle(self, now_s: float) -> None:
+        """Note how long each group is said not to count; of what is not said nothing is known."""
+        for name, group in self._sort.groups.items():
+            said = [(self._entries.get(one.field), one) for one in group.while_]
+            if any(entry is not None and not is_so(entry.value, one) for entry, one in said):
+                self._denied_s.setdefault(name, now_s)
+            elif name in self._denied_s:
+                idle_s = now_s - self._denied_s.pop(name) - IDLE_S
+                self._idle_s[name] = self._idle_s.get(name, 0.0) + max(idle_s, 0.0)
 
     def expire(self, now: "Moment") -> bool:
         """Let go of what has not come again. Give whether there was any."""
@@ -212,7 +227,7 @@ class Holding:
             self._remove(key, now)
         over = []
         if self._kept:
-            today = day_of(now.ms)
+            today = day_at(now.ms).number
             over = [k for k, one in self._kept.items() if one.day not in (None, today)]
             for key in over:
                 del self._kept[key]
@@ -251,14 +266,4 @@ def is_so(value: Any, condition: Condition) -> bool:
 
 def _last_day(name: str, now: "Moment") -> int | None:
     """Give the day with which a kept counter ends; None: with none."""
-    return day_of(now.ms) if "_today_" in name else None
-
-
-def _begins_anew(name: str) -> bool:
-    """Say whether a counter may be at zero again: each day, with each charging, when reset."""
-    return any(part in name for part in ("_today_", "session_", "_partial_", "_resettable_"))
-
-
-def day_of(ms: int) -> int:
-    """Give a number for the local day."""
-    return datetime.fromtimestamp(ms / 1000, tz=UTC).astimezone().toordinal()
+    return day_at(now.ms).number if is_of_today(name) else None
