@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TextIO, TypeAlias
 
-from heliobus import contract, history
+from heliobus import contract, health, history
 from heliobus.checked_yaml import guess
 from heliobus.database import FIRST_MS, JSON, Place, TimeMs, connect, place_of, sa, tables
 from heliobus.database_errors import told
@@ -34,6 +34,7 @@ _OTHER = "other"
 _TEXTS = ("kind", "role", "maker", "model", "serial", "firmware")
 _KIND_OF_TABLE = {"events": "event"}
 _EVER = Span()
+_PATIENCE = "nothing has been stored yet; first samples may wait until this computer's clock is set"
 
 _Row: TypeAlias = tuple[sa.Table, Any]
 
@@ -80,8 +81,11 @@ class Archive:
         """Close the connections. Safe to call twice."""
         self._engine.dispose()
 
-    def devices(self, site: str | None = None) -> list[Device]:
-        """List the devices that have samples, of one site or of all."""
+    def devices(self, site: str | None = None, kind: str = "") -> list[Device]:
+        """List the devices that have samples, of one site or of all, of one kind or of all.
+
+        A component is among them unless a device has its name.
+        """
         table = sa.table(
             "devices",
             *(sa.column(name) for name in ("id", "site", "bridge", "device", *_TEXTS)),
@@ -93,13 +97,15 @@ class Archive:
             rows = connection.execute(query).all() if there else ()
         found: dict[tuple[str, str], list[Any]] = {}
         for row in rows:
-            if row.kind != "event" and site in (None, row.site):
+            if row.kind != "event" and site in (None, row.site) and kind in ("", row.kind):
                 found.setdefault((row.site, row.device), []).append(row)
+        for key, same in found.items():
+            found[key] = [row for row in same if row.kind != health.KIND] or same
         return [_device(found[key]) for key in sorted(found)]
 
-    def device(self, name: str, site: str | None = None) -> Device | None:
+    def device(self, name: str, site: str | None = None, kind: str = "") -> Device | None:
         """Find a device; without `site` only where a single site has that name."""
-        found = [device for device in self.devices(site) if device.name == name]
+        found = [device for device in self.devices(site, kind) if device.name == name]
         return found[0] if len(found) == 1 else None
 
     def fields(self, device: Device) -> list[str]:
@@ -289,7 +295,14 @@ def open_archive(settings: Settings) -> Archive:
 
 
 def history_command(
-    settings: Settings, device: str, field: str, *, since_s: float, csv: bool, out: TextIO
+    settings: Settings,
+    device: str,
+    field: str,
+    *,
+    since_s: float,
+    csv: bool,
+    out: TextIO,
+    kind: str = "",
 ) -> int:
     """Print what a field of a device was. Give 0, or 1 when there is nothing to print.
 
@@ -297,7 +310,7 @@ def history_command(
     """
     archive = open_archive(settings)
     try:
-        found = _find(archive, device, settings.site)
+        found = _find(archive, device, settings.site, kind)
         now_ms = round(time.time() * 1000)
         span = Span(now_ms - round(since_s * 1000))
         first = next(archive.points(found, field, span), None)
@@ -313,17 +326,18 @@ def history_command(
         archive.close()
 
 
-def _find(archive: Archive, name: str, site: str) -> Device:
+def _find(archive: Archive, name: str, site: str, kind: str) -> Device:
     """Find a device of this site, else of the only other that has it; `site/device` is exact."""
     elsewhere, _, own = name.rpartition("/")
-    found = archive.device(own, elsewhere or site)
+    found = archive.device(own, elsewhere or site, kind)
     if found is None and not elsewhere:
-        found = archive.device(own)
+        found = archive.device(own, kind=kind)
     if found is None:
-        devices = archive.devices()
+        devices = archive.devices(kind=kind)
         known = [d.name if d.site == site else f"{d.site}/{d.name}" for d in devices]
-        hint = guess(name, known) if known else ": nothing has been stored yet"
-        raise ConfigError(f"the archive has no device {name!r}{hint}")
+        stored = kind or any(device.kind != health.KIND for device in devices)
+        hint = guess(name, known) if stored else f": {_PATIENCE}"
+        raise ConfigError(f"the archive has no {kind or 'device'} {name!r}{hint}")
     return found
 
 
@@ -331,7 +345,9 @@ def _why_nothing(archive: Archive, device: Device, field: str) -> str:
     newest = archive.history(device, field, limit=1)
     if not newest:
         hint = guess(field, archive.fields(device))
-        raise ConfigError(f"{device.name} has no field {field!r} in the archive{hint}")
+        raise ConfigError(
+            f"{device.name} ({device.kind}) has no field {field!r} in the archive{hint}"
+        )
     when = time_text(newest[0].time_ms)
     return f"{device.name} {field}: no value in that time; the newest is of {when}, see --since"
 

@@ -250,9 +250,13 @@ def schema(name: str) -> int:
 @click.argument("field")
 @click.option("--since", default="24h", show_default=True, help="How far back, such as 90m or 7d.")
 @click.option("--csv", is_flag=True, help="Print comma-separated values.")
+@click.option("--kind", default="", help="Where a component has the same name: 'component' is it.")
 @click.pass_obj
-def history(options: _Options, device: str, field: str, since: str, *, csv: bool) -> int:
-    """Show what the archive holds of a FIELD of a DEVICE."""
+def history(options: _Options, device: str, field: str, *, since: str, csv: bool, kind: str) -> int:
+    """Show what the archive holds of a FIELD of a DEVICE.
+
+    A component is asked like a device: heliobus history axpert uptime_s.
+    """
     from heliobus import archive as work
     from heliobus.errors import ConfigError
     from heliobus.quantities import duration_s
@@ -262,7 +266,7 @@ def history(options: _Options, device: str, field: str, since: str, *, csv: bool
     except ConfigError as error:
         raise click.BadParameter(str(error), param_hint="--since") from error
     return work.history_command(
-        options.settings(), device, field, since_s=since_s, csv=csv, out=sys.stdout
+        options.settings(), device, field, since_s=since_s, csv=csv, out=sys.stdout, kind=kind
     )
 
 

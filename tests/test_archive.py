@@ -240,6 +240,35 @@ def test_a_wrong_name_is_said_with_a_suggestion(farm: Settings) -> None:
             history_command(farm, device, field, since_s=60, csv=False, out=io.StringIO())
 
 
+def test_a_component_is_shown_where_no_device_has_its_name_or_by_its_kind(
+    farm: Settings, url: str, tmp_path: Path
+) -> None:
+    opened = sink(url, tmp_path)
+    health = {"bridge": None, "kind": "component", "values": {"uptime_s": 7.0}}
+    opened.write([sample(10, device=name, **health) for name in ("inverter", "axpert")], {})
+    opened.close()
+    with pytest.raises(ConfigError, match=r"^inverter \(inverter\) has no field 'uptime_s'"):
+        printed(farm, "uptime_s")
+    for device, kind in (("inverter", "component"), ("axpert", "")):
+        out = io.StringIO()
+        history_command(farm, device, "uptime_s", since_s=86400, csv=True, out=out, kind=kind)
+        assert out.getvalue().splitlines()[1:] == ["2026-11-21T10:00:10.000Z,7.0"]
+    with pytest.raises(ConfigError, match="no meter 'inverter'"):
+        history_command(
+            farm, "inverter", "x", since_s=60, csv=False, out=io.StringIO(), kind="meter"
+        )
+
+
+def test_before_the_first_sample_it_says_what_may_hold_it_back(url: str, tmp_path: Path) -> None:
+    opened = sink(url, tmp_path)
+    values = {"uptime_s": 7.0}
+    opened.write([sample(device="axpert", bridge=None, kind="component", values=values)], {})
+    opened.close()
+    early = Settings(site="farm", folder=tmp_path, data=tmp_path, sinks={"a": settings(url)})
+    with pytest.raises(ConfigError, match=r"nothing has been stored yet; first samples may wait"):
+        history_command(early, "inverter", "pv_w", since_s=60, csv=False, out=io.StringIO())
+
+
 def test_no_value_in_that_time_is_said(farm: Settings) -> None:
     out = io.StringIO()
     assert history_command(farm, "farm/inverter", "battery_v", since_s=1, csv=False, out=out) == 1
