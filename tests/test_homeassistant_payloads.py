@@ -277,6 +277,12 @@ def test_no_two_entities_are_called_alike_for_the_sake_of_shortness() -> None:
     assert [one["name"] for one in told["cmps"].values()] == ["Temperature", "Inverter temperature"]
 
 
+def test_of_two_names_that_would_be_shortened_alike_one_stays() -> None:
+    fields = {"x": {"title": "Shed power"}, "y": {"title": "Inverter power"}}
+    told = config(info(fields=fields, title="Shed"))
+    assert [one["name"] for one in told["cmps"].values()] == ["Power", "Inverter power"]
+
+
 def test_a_device_of_another_site_bears_its_name() -> None:
     broker = Broker(sites="all")
     broker.put("heliobus/old_hut/inverter/info", info("mode"))

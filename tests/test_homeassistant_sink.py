@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from heliobus.bus import Message, Subscription
 from sinks.homeassistant import READ_S, foreign_topics
+from sinks.homeassistant.echoes import Echoes
 from tests.ha_rules import rejections
 from tests.homeassistant_sink import CONTRACT, OPTIONS, Broker, homeassistant, info, topic
 
@@ -219,6 +220,10 @@ def test_strings_stay_devices_while_nothing_else_is_known_of_theirs() -> None:
     assert broker.after() == []
     assert broker.sink.next_s > broker.now_s + 3600
     assert entities(broker) == ["mode"]
+    parts = [f"heliobus_farm_inverter-pv_0{n}" for n in (1, 2)]
+    for _ in range(3):
+        broker.after(DAY_S / 2)
+        assert [entities(broker, part) for part in parts] == [["pv_01_w"], ["pv_02_w"]]
 
 
 def test_an_entity_that_another_config_claims_is_not_looked_for_without_end() -> None:
@@ -428,6 +433,31 @@ def test_what_comes_back_late_and_twice_is_no_removal() -> None:
     assert broker.sink.details()["announced"] == 1
 
 
+def test_what_was_awaited_of_the_old_connection_is_awaited_no_longer() -> None:
+    broker = started("mode")
+    broker.takes_configs = False
+    broker.put(INFO, info("mode", "pv_w"))
+    assert broker.after() == [CONFIG]
+    broker.takes_configs = True
+    broker.put(INFO, info("mode"))
+    assert broker.connect() == []
+    assert broker.after(60) == []
+
+
+def test_echoes_come_in_their_order_and_only_so_many_are_awaited() -> None:
+    echoes = Echoes()
+    for payload in (b"1", b"", b"1"):
+        echoes.sent("x", payload, 0.0)
+    assert [echoes.came("x", payload) for payload in (b"1", b"", b"")] == [True, True, False]
+    assert "x" in echoes
+    assert echoes.came("x", b"1")
+    assert "x" not in echoes
+    for number in range(9):
+        echoes.sent("x", b"%d" % number, 0.0)
+    assert not echoes.came("x", b"0")
+    assert echoes.came("x", b"8")
+
+
 def test_a_config_that_somebody_else_changed_is_told_again_after_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -458,6 +488,20 @@ def test_what_others_announce_is_left_alone(name: str, origin: str, state: str) 
     broker.put(topic(name), body)
     broker.start()
     assert broker.after(DAY_S) == []
+
+
+def test_what_is_not_as_we_make_it_is_not_taken_over() -> None:
+    broker = started("mode")
+    ours = broker.config("heliobus_farm_inverter")
+    strange = {
+        "state": {"p": "sensor", "uniq_id": "heliobus_farm_other-state", "def_ent_id": "sensor.x"},
+        "moon": {"p": "moon"},
+        "bare": {"p": "sensor", "uniq_id": "heliobus_farm_inverter-bare"},
+    }
+    dev = {**ours["dev"], "mf": ["Acme"]}
+    broker.retained[CONFIG] = json.dumps({**ours, "dev": dev, "cmps": strange}).encode()
+    assert broker.start() == [CONFIG]
+    assert broker.config("heliobus_farm_inverter") == ours
 
 
 # ---------------------------------------------------------------------- what is left out
