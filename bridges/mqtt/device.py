@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bridges.mqtt.cadence import Cadence
 from bridges.mqtt.codec import Said
 from bridges.mqtt.holding import Holding, is_so
 from bridges.mqtt.rules import Sort
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _AGE = "data_age_s"
 # Clocks of two computers differ; a time further ahead than this is wrong.
 _AHEAD_S = 60.0
+# What others expect changes seldom: Home Assistant is told anew each time.
+_PACE_S = 3600.0
 
 
 class Device:
@@ -40,6 +43,8 @@ class Device:
         self.alive_since_s: float | None = None
         self._contract = contract
         self._silent_s = silent_s
+        self._learns_pace = heard.every_s == sort.every_s
+        self._speech, self._pace = Cadence(), Cadence(_PACE_S)
         self._data_ms: int | None = None
         self._spoke_s = now.s
         self._spoken = False
@@ -56,6 +61,7 @@ class Device:
         self._take_info(said.info)
         if live:
             self._spoke_s, self._spoken = now.s, True
+            self._speech.note(now.s)
             self.alive_since_s = now.s if self.alive_since_s is None else self.alive_since_s
         if said.online is not None:
             self.stated = said.online
@@ -95,6 +101,7 @@ class Device:
         self.holding.forget(now)
         self._open = self._wanted = False
         self._data_ms = None
+        self._pace.pause()
 
     def begin_anew(self, now: Moment) -> None:
         """Forget what was heard on a connection that is lost."""
@@ -102,6 +109,7 @@ class Device:
         self.has_value = self._spoken = False
         self.alive_since_s = self.stated = None
         self._spoke_s = now.s
+        self._speech.pause()
         self.heard.online = None
 
     # ------------------------------------------------------------------ what is due
@@ -111,7 +119,10 @@ class Device:
         online: bool | None = self.stated
         if online is None and self._spoken:
             online = True
-        if not reached or now.s - self._spoke_s > self._silent_s:
+        if online is False or not reached:
+            online = False
+            self._speech.pause()
+        if now.s - self._spoke_s > self._patience_s:
             online = False
         if online is False and self.heard.online is not False:
             self.forget(now)
@@ -119,6 +130,12 @@ class Device:
         self.heard.online = online
         if online and self.holding.expire(now):
             self._note(now, wanted=True)
+
+    @property
+    def _patience_s(self) -> float:
+        """Give how long it may be silent; what its owner says is not changed by how it speaks."""
+        usual_s = self._silent_s
+        return self._speech.patience_s(usual_s) if usual_s == self.sort.silent_s else usual_s
 
     def reading(self, now: Moment, *, at_once: bool = False) -> Reading | None:
         """Give a reading when one is complete; None: not yet."""
@@ -142,6 +159,9 @@ class Device:
         self._derive(values)
         self._add_age(values, now)
         self._reading_s = measured_s
+        self._pace.note(measured_s)
+        if self._learns_pace:
+            self.heard.every_s = self._pace.every_s(self.sort.every_s)
         return Reading(self.heard.name, values, measured_s)
 
     def _derive(self, values: dict[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """The values of one device: what of them can be true, and how long and when they count."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bridges.mqtt.cadence import Cadence
 from bridges.mqtt.codec import Said
 from bridges.mqtt.counters import IDLE_S, Counter, day_at, is_of_today
 from bridges.mqtt.rules import Condition, Conditions, Group, Sort
@@ -64,6 +66,9 @@ class Holding:
         # Since when a group is said not to count, and how long counters cannot have risen.
         self._denied_s: dict[str, float] = {}
         self._idle_s: dict[str, float] = {}
+        self._cadences = {
+            name: Cadence() for name, group in sort.groups.items() if group.lasts_s is not None
+        }
         self._conditional = {one.field for group in sort.groups.values() for one in group.while_}
         # What a group's own conditions hang on always counts.
         self._free = {
@@ -81,6 +86,8 @@ class Holding:
         self._waiting.clear()
         self._kept.clear()
         self._note_idle(now.s)
+        for cadence in self._cadences.values():
+            cadence.pause()
 
     # ------------------------------------------------------------------ taking in
 
@@ -88,6 +95,8 @@ class Holding:
         """Take in what a message says. Give whether anything is other than before."""
         name = said.rule.group
         group = self._sort.groups.get(name, _NO_GROUP)
+        if name in self._cadences and not message.retained:
+            self._cadences[name].note(now.s)
         found: dict[Key, Any] = {}
         found.update(said.values)
         found.update(said.flags)
@@ -196,6 +205,8 @@ class Holding:
                 continue
             free = self._free[name]
             ended = [k for k, e in self._entries.items() if e.group == name and k not in free]
+            if ended and name in self._cadences:
+                self._cadences[name].pause()
             for key in ended:
                 entry = self._entries.pop(key)
                 counts = isinstance(key, str) and self._counters.get(key)
@@ -216,12 +227,14 @@ class Holding:
 
     def expire(self, now: "Moment") -> bool:
         """Let go of what has not come again. Give whether there was any."""
-        groups = self._sort.groups
         expired = []
-        if groups:
+        if self._cadences:
+            lasts_s = {
+                name: cadence.patience_s(self._sort.groups[name].lasts_s or 0.0)
+                for name, cadence in self._cadences.items()
+            }
             for key, entry in self._entries.items():
-                lasts_s = groups.get(entry.group, _NO_GROUP).lasts_s
-                if lasts_s is not None and now.s - entry.came_s > lasts_s:
+                if now.s - entry.came_s > lasts_s.get(entry.group, math.inf):
                     expired.append(key)
         for key in expired:
             self._remove(key, now)
