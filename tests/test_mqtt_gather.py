@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from heliobus.errors import ConfigError
 from tests.mqtt_engine import Hall
 
 HEAD = """\
@@ -126,6 +127,9 @@ def test_a_device_says_that_it_goes_and_comes(tmp_path: Path) -> None:
     hall = Hall(tmp_path, BOX)
     hall.say("b/1/online", "1", retained=True)
     hall.wait(1)
+    assert dict(hall.devices) == {}
+    hall.say("b/1/name", "Garage", retained=True)
+    hall.wait(1)
     assert hall.devices["box_1"].online is True
     hall.say("b/1/power", "5")
     hall.say("b/1/online", "0")
@@ -137,11 +141,11 @@ def test_a_device_says_that_it_goes_and_comes(tmp_path: Path) -> None:
 
 
 def test_a_word_that_says_neither_is_refused(tmp_path: Path) -> None:
-    hall = Hall(tmp_path, BOX)
-    [refused] = hall.say("b/1/online", "2")
+    hall = Hall(tmp_path, VIA)
+    [refused] = hall.say("b/dtu/status", "2")
     assert (refused.topic, refused.reason, refused.data) == (
-        "b/1/online",
-        "found '2', expected one of 1, 0",
+        "b/dtu/status",
+        "found '2', expected one of on, off",
         {"payload": "2"},
     )
 
@@ -619,17 +623,89 @@ topics: [{topic: "{name}/power", device: plug, values: {power: power_w}}]
 """
 
 
-def test_the_second_of_two_that_would_be_called_the_same_is_left_alone(tmp_path: Path) -> None:
-    hall = Hall(tmp_path, NAMES)
-    for name in ("Plug 1", "plug-1", "plug-1"):
+def names_after(folder: Path, *order: str) -> tuple[set[str], list[str]]:
+    """Let devices speak twice in this order; give the names of the last round, and the hints."""
+    hall = Hall(folder, NAMES)
+    for name in order:
         hall.say(f"{name}/power", "5")
-    [reading] = hall.wait()[-1:]
-    hall.wait(1)
-    assert (reading.device, list(hall.devices)) == ("plug_1", ["plug_1"])
-    assert list(hall.bridge.hints) == [
-        "two devices would be called 'plug_1': Plug 1 and plug-1; the second is left alone."
-        " Give it a name below devices: NAME: {id: 'plug-1'}"
+        hall.wait(1)
+    hall.readings.clear()
+    for name in order:
+        hall.say(f"{name}/power", "6")
+        hall.wait(1)
+    return {one.device for one in hall.readings}, list(hall.bridge.hints)
+
+
+def test_two_that_would_be_called_the_same_have_other_names_whoever_speaks_first(
+    tmp_path: Path,
+) -> None:
+    names, hints = names_after(tmp_path, "Plug 1", "plug-1", "fan")
+    assert names == {"plug_1_5a84", "plug_1_21ff", "fan"}
+    assert hints == [
+        "two devices would be called 'plug_1': Plug 1 and plug-1. They are now plug_1_5a84 and"
+        " plug_1_21ff; give them names of your own below devices: NAME: {id: 'plug-1'}"
     ]
+    assert names_after(tmp_path, "fan", "plug-1", "Plug 1")[0] == names
+
+
+def test_the_name_that_two_would_have_is_offline(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, NAMES)
+    for name in ("Plug 1", "plug-1"):
+        hall.say(f"{name}/power", "5")
+        hall.wait(1)
+    assert {name: one.online for name, one in hall.devices.items()} == {
+        "plug_1": False,
+        "plug_1_21ff": True,
+    }
+
+
+def test_two_names_for_one_device_are_refused(tmp_path: Path) -> None:
+    told = "devices: a and b are both the device with the id 'plug'; take one out"
+    with pytest.raises(ConfigError, match=told):
+        Hall(tmp_path, NAMES, devices={"a": {"id": "plug"}, "b": {"id": "plug"}})
+    with pytest.raises(ConfigError, match="plug and b are both the device"):
+        Hall(tmp_path, NAMES, devices={"plug": {}, "b": {"id": "plug"}})
+
+
+def test_a_device_of_the_owners_that_never_speaks_is_told(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, NAMES, devices={"pump": {"id": "plug-1"}, "fan": {}})
+    hall.say("plug-1/power", "5")
+    hall.wait(890)
+    assert list(hall.bridge.hints) == []
+    hall.wait(20)
+    assert list(hall.bridge.hints) == [
+        "nothing was heard of fan (id 'fan'). Does it speak, and is that its id?"
+    ]
+    hall.say("fan/power", "5")
+    hall.wait(1)
+    assert list(hall.bridge.hints) == []
+
+
+def test_what_a_named_device_is_reached_through_is_heard_but_not_shown(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, VIA, devices={"roof": {"id": "1"}}, only_named=True)
+    hall.say("b/dtu/status", "on")
+    hall.say("b/dtu/ip", "192.0.2.1")
+    hall.say("b/1/power", "5")
+    hall.wait(1)
+    assert [(one.name, one.via, one.online) for one in hall.devices.values()] == [
+        ("roof", "", True)
+    ]
+    assert [one.device for one in hall.readings] == ["roof"]
+    hall.say("b/dtu/status", "off")
+    hall.wait(1)
+    assert hall.devices["roof"].online is False
+
+
+@pytest.mark.parametrize("wanted", ["box_1", "1"])
+def test_a_kind_with_which_no_value_can_count_is_refused(tmp_path: Path, wanted: str) -> None:
+    told = (
+        "^devices.roof.kind: a site has no reachable and no last_update_s, on which its values"
+        " hang; choose another kind, such as inverter$"
+    )
+    with pytest.raises(ConfigError, match=told):
+        Hall(tmp_path, GROUPS, devices={"roof": {"id": wanted, "kind": "site"}})
+    Hall(tmp_path, GROUPS, devices={"roof": {"id": wanted, "kind": "inverter"}})
+    Hall(tmp_path, GROUPS, devices={"roof": {"id": "another", "kind": "site"}})
 
 
 def test_the_owner_can_tell_two_apart_that_would_be_called_the_same(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """Maps are read: what they name must exist, and a fault is told with its line."""
 
 from io import StringIO
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridges.mqtt import BRIDGE, foreign_topics, maps
-from bridges.mqtt.patterns import covers
+from bridges.mqtt.patterns import covers, overlap
 from heliobus.catalogue import list_components
 from heliobus.errors import ConfigError
 from heliobus.settings import BridgeSettings, BrokerSettings
@@ -272,14 +273,50 @@ def test_subscriptions_tell_what_the_broker_had_kept_from_what_is_new(tmp_path: 
         assert (one.qos, one.as_published) == (0, False)
 
 
-@pytest.mark.parametrize("name", maps.names())
-def test_no_subscription_of_a_map_is_covered_by_another(name: str) -> None:
+def test_a_command_is_heard_as_it_was_published(tmp_path: Path) -> None:
+    command = '  - {topic: "{n}/set", device: box, command: it obeys again}\n'
+    assert Hall(tmp_path, PARENT + command).bridge.subscriptions == [
+        ("parent/+/power", 0, False),
+        ("parent/+/volt", 0, False),
+        ("parent/+/set", 0, True),
+    ]
+
+
+def test_where_the_payload_tells_a_command_from_a_value_it_is_heard_as_a_value(
+    tmp_path: Path,
+) -> None:
+    command = '  - {topic: "{n}/power", command: it obeys again}\n'
+    assert [one.filter for one in Hall(tmp_path, PARENT + command).bridge.subscriptions] == [
+        "parent/+/power",
+        "parent/+/volt",
+    ]
+
+
+def heard_by(name: str) -> list[str]:
+    """Give the filters of a map's values."""
     settings = BridgeSettings("hall", "mqtt", (), options={"map": name})
     bridge = BRIDGE(settings, folder=Path(), contract=CONTRACT)
-    heard = [one.filter for one in bridge.subscriptions]
+    return [one.filter for one in bridge.subscriptions if not one.as_published]
+
+
+@pytest.mark.parametrize("name", maps.names())
+def test_no_subscription_of_a_map_is_covered_by_another(name: str) -> None:
+    heard = heard_by(name)
     assert heard
     for one in heard:
         assert [other for other in heard if covers(other, one)] == [one]
+
+
+@pytest.mark.parametrize("name", maps.names())
+def test_no_value_of_a_map_is_delivered_twice(name: str) -> None:
+    # Two that begin in different ways would need one that takes everything.
+    pairs = [pair for pair in combinations(heard_by(name), 2) if overlap(*pair)]
+    assert [(a, b) for a, b in pairs if a.split("/")[0] == b.split("/")[0] != "+"] == []
+    assert pairs == [] or name in ("tasmota", "shelly_gen2")
+
+
+def test_of_opendtu_no_more_is_heard_than_its_topics_need() -> None:
+    assert heard_by("opendtu") == ["solar/+/+/+", "solar/+/+"]
 
 
 def test_the_access_list_lets_a_bridge_hear_its_topics_and_say_what_keeps_them_coming(

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridges.mqtt import maps
-from bridges.mqtt.codec import Finder, Match, Said, hear, settled
+from bridges.mqtt.codec import LONGEST_TOPIC, Finder, Match, Said, hear, settled
 from bridges.mqtt.device import Device
-from bridges.mqtt.owners import Key, Named, Owners
-from bridges.mqtt.patterns import covering
-from bridges.mqtt.rules import Captures, Map, Sort
+from bridges.mqtt.owners import MOST_DEVICES, Key, Named, Owners, check_kinds
+from bridges.mqtt.patterns import apart, covering
+from bridges.mqtt.rules import Captures, Map, Rule, Sort
 from bridges.mqtt.speaking import Speaking
 from bridges.mqtt.watching import Watching
 from heliobus.bridge import Identity
@@ -33,6 +33,8 @@ __all__ = ["BRIDGE", "Mqtt", "foreign_topics", "map_decoder"]
 _log = logging.getLogger(__name__)
 _LONGEST_SHOWN = 500
 _LOOK_S = 1.0
+# After so long without a word of a device that its owner has named, its id may be wrong.
+_UNHEARD_S = 900.0
 
 
 class Mqtt:
@@ -54,16 +56,21 @@ class Mqtt:
         self._settings = settings
         self._contract = contract
         self._map = read or _map(options, folder, contract)
+        check_kinds(self._map, settings, contract)
+        self._subscriptions = _subscriptions(self._map)
         self._finder = Finder(self._map)
         self._owners = Owners(self._map, settings)
         self._watching = Watching(self._map.hints)
         self._speaking = Speaking(self._map.keepalive, options.get("known") or {})
         self._found: dict[Key, Device] = {}
+        self._vias: dict[Key, Key] = {}
+        self._stated: dict[Key, bool] = {}  # of what is no device yet: whether it is there
         self._heard: dict[str, Heard] = {}
         self._ready: list[Reading] = []
         self._refused: list[Refused] = []
         self._all_off = False
         self._looked_s = -math.inf
+        self._connected_s = math.inf
 
     @property
     def broker(self) -> BrokerSettings | None:
@@ -74,7 +81,7 @@ class Mqtt:
     @property
     def subscriptions(self) -> Sequence[Subscription]:
         """Give what to hear."""
-        return [Subscription(one, 0, as_published=False) for one in _filters(self._map)]
+        return self._subscriptions
 
     @property
     def devices(self) -> Mapping[str, Heard]:
@@ -89,7 +96,9 @@ class Mqtt:
     def connected(self, now: Moment) -> None:
         """Begin anew: nothing is carried over a lost connection."""
         self._ready.clear()
+        self._stated.clear()
         self._all_off = False
+        self._connected_s = now.s
         self._watching.begin_anew()
         self._speaking.connected()
         for device in self._found.values():
@@ -154,14 +163,23 @@ class Mqtt:
         if device.stated is not was:
             self._looked_s = -math.inf
         if device.sort.quiet_s is None:
-            self._ready += filter(None, [device.reading(now, at_once=True)])
+            self._add(device, device.reading(now, at_once=True))
         self._collect(device)
+
+    def _add(self, device: Device, reading: Reading | None) -> None:
+        if reading is not None and self._shown(device):
+            self._ready.append(reading)
+
+    def _shown(self, device: Device) -> bool:
+        """Say whether others see it; else it is only there for those that it reaches."""
+        return self._heard.get(device.heard.name) is device.heard
 
     def _collect(self, device: Device) -> None:
         """Take over what a device refuses, and what it has to tell."""
         holding = device.holding
         if holding.refused:
-            self._refuse(holding.refused, device)
+            if self._shown(device):
+                self._refuse(holding.refused, device)
             holding.refused.clear()
         for line in holding.logs:
             _log.warning("%s: %s", device.heard.name, line)
@@ -191,14 +209,25 @@ class Mqtt:
         sort, captures = self._map.sorts[said.rule.device], said.captures
         key = self._owners.key(sort, captures)
         device = self._found.get(key)
-        if device is None and said.something:
+        if device is None and said.makes_device:
             named = self._owners.take(sort, captures)
             if named is not None:
                 device = self._found[key] = self._new(sort, captures, named, now)
-                self._heard[named.name] = device.heard
+                device.stated = self._stated.pop(key, None)
+                if not named.hidden:
+                    self._heard[named.name] = device.heard
+            self._move()
         if device is not None:
             device.heard.messages += 1
+        elif said.online is not None and len(self._stated) < MOST_DEVICES:
+            self._stated[key] = said.online
         return device
+
+    def _move(self) -> None:
+        """Let devices go that get another name when they speak again."""
+        for key in self._owners.moved:
+            self._found.pop(key).heard.online = False
+        self._owners.moved.clear()
 
     def _new(self, sort: Sort, captures: Captures, named: Named, now: Moment) -> Device:
         options = self._settings.options
@@ -207,6 +236,8 @@ class Mqtt:
         facts = {fact: text.fill(captures) or "" for fact, text in sort.identity.items()}
         via = self._map.sorts.get(sort.via)
         reached = self._owners.name(via, captures) if via else None
+        if via is not None:
+            self._vias[self._owners.key(sort, captures)] = self._owners.key(via, captures)
         heard = Heard(
             name=named.name,
             kind=owned.get("kind") or sort.kind,
@@ -214,7 +245,7 @@ class Mqtt:
             title=facts.pop("title", ""),
             identity=Identity(**facts),
             role=owned.get("role") or sort.role,
-            via=reached.name if reached else "",
+            via=reached.name if reached and not reached.hidden else "",
         )
         return Device(
             heard,
@@ -231,23 +262,38 @@ class Mqtt:
         """Give the readings that are complete; also notes who has fallen silent."""
         if now.s - self._looked_s >= _LOOK_S:
             self._look(now)
-        ready, self._ready = self._ready, []
         for device in self._found.values():
-            reading = device.reading(now)
-            if reading is not None:
-                ready.append(reading)
+            self._add(device, device.reading(now))
             self._collect(device)
+        ready, self._ready = self._ready, []
         return ready
 
     def _look(self, now: Moment) -> None:
         """See who is online, and what the owner should know."""
         self._looked_s = now.s
-        by_via = sorted(self._found.values(), key=lambda device: bool(device.heard.via))
-        for device in by_via:
-            via = self._heard.get(device.heard.via)
-            reached = not self._all_off and (via is None or via.online is not False)
-            device.look(now, reached=reached)
-        self._watching.look(by_via, now.s, self._owners.hints)
+        for key in sorted(self._found, key=self._how_far):
+            via = self._found.get(self._vias[key]) if key in self._vias else None
+            reached = not self._all_off and (via is None or via.heard.online is not False)
+            self._found[key].look(now, reached=reached)
+        self._watching.look(self._found.values(), now.s, self._more_hints(now))
+
+    def _how_far(self, key: Key) -> int:
+        """Count what a device is reached through."""
+        count = 0
+        while key in self._vias and count < len(self._map.sorts):
+            key, count = self._vias[key], count + 1
+        return count
+
+    def _more_hints(self, now: Moment) -> Mapping[str, str]:
+        more = dict(self._owners.hints)
+        if now.s - self._connected_s >= _UNHEARD_S:
+            more |= self._owners.unheard(self._heard)
+        if self._finder.too_long:
+            more["long"] = (
+                f"topics of more than {LONGEST_TOPIC} characters are passed over; look who"
+                " publishes them"
+            )
+        return more
 
     def speak(self, now: Moment) -> Iterable["Outgoing"]:
         """Give what has to be said to the devices so that they go on speaking."""
@@ -264,7 +310,7 @@ def foreign_topics(options: Mapping[str, Any], folder: Path) -> Sequence[tuple[s
     found = _map(options, folder, load())
     below = [f"{found.base}/#"] if found.base else []
     return [
-        *(("read", one) for one in covering([*below, *_filters(found)])),
+        *(("read", one) for one in covering([*below, *_filters(found.rules)])),
         *(("write", one.filter) for one in found.keepalive),
     ]
 
@@ -298,8 +344,22 @@ def _check_inverted(settings: BridgeSettings, contract: Contract) -> None:
                 raise ConfigError(f"{place}: {name!r} is not a number of the contract{told}")
 
 
-def _filters(found: Map) -> Sequence[str]:
-    return covering([one for rule in found.rules if not rule.ignore for one in rule.filters])
+def _filters(rules: Iterable[Rule]) -> Iterable[str]:
+    return [one for rule in rules if not rule.ignore for one in rule.filters]
+
+
+def _subscriptions(found: Map) -> Sequence[Subscription]:
+    """Give what to hear. Of commands also whether they are retained, each time one is published.
+
+    A command that fits both comes twice, which does no harm.
+    """
+    heard = [rule for rule in found.rules if not rule.command]
+    taken = {rule.topic.text for rule in heard}  # there the payload decides: it may be a value
+    told = [rule for rule in found.rules if rule.command and rule.topic.text not in taken]
+    return [
+        *(Subscription(one, 0, as_published=False) for one in apart(_filters(heard))),
+        *(Subscription(one, 0, as_published=True) for one in apart(_filters(told))),
+    ]
 
 
 BRIDGE = Mqtt

@@ -16,6 +16,7 @@ from bridges.mqtt.rules import Captures, Map, Path, Rule, Shape, Target, Time
 from heliobus.errors import FrameError
 
 MOST_TOPICS = 10_000  # remembered
+LONGEST_TOPIC = 256
 LONGEST_PAYLOAD = 256_000
 LONGEST_INFO = 120
 # Clocks of today: 2020 to 2100. Others have not been set.
@@ -55,10 +56,18 @@ class Said:
     time_ms: int | None = None
 
     @property
+    def makes_device(self) -> bool:
+        """Say whether there is a device by this: it has a value, or says who it is.
+
+        Whether it is there counts only where no other system's topic fits as well.
+        """
+        found = any(value is not None for value in (*self.values.values(), *self.flags.values()))
+        return found or bool(self.info) or (self.online is not None and self.rule.topic.literal)
+
+    @property
     def something(self) -> bool:
         """Say whether anything is said; else it is only a sign of life."""
-        found = any(value is not None for value in (*self.values.values(), *self.flags.values()))
-        return found or bool(self.info) or self.online is not None
+        return self.makes_device or self.online is not None
 
 
 class Finder:
@@ -67,6 +76,7 @@ class Finder:
     def __init__(self, found: Map) -> None:
         self._rules = found.rules
         self._known: dict[str, Match | None] = {}
+        self.too_long = 0  # topics that were passed over for their length
 
     def find(self, topic: str) -> Match | None:
         """Give what takes this topic; None: nothing does."""
@@ -74,6 +84,9 @@ class Finder:
             return self._known[topic]
         except KeyError:
             pass
+        if len(topic) > LONGEST_TOPIC:  # it would fill memory, and take long to search
+            self.too_long += 1
+            return None
         if len(self._known) >= MOST_TOPICS:
             self._known.clear()
         self._known[topic] = found = self._search(topic)
@@ -214,7 +227,8 @@ def _leaf(match: Match, raw: Any, text: str) -> list[Said]:
     said = Said(rule, match.targets[0][1] if match.targets else match.captures)
     if rule.online:
         said.online = _online(rule, raw, text)
-        if said.online is None and not rule.values:
+        # Where anybody's topics fit, another system may use the same word for something else.
+        if said.online is None and not rule.values and rule.topic.literal:
             known = ", ".join(rule.online)
             raise FrameError(f"found {shown(text)}, expected one of {known}"[:300])
     for target, captures in match.targets:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridges.mqtt import maps
 from bridges.mqtt.codec import Finder, Said, hear, settled
-from bridges.mqtt.naming import name_of
+from bridges.mqtt.owners import name_of
 from bridges.mqtt.rules import Map
 from heliobus.contract import Contract, load
 from heliobus.errors import FrameError

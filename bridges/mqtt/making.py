@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridges.mqtt.extending import topics
-from bridges.mqtt.patterns import LEAF, Pattern, Template, filters, template
+from bridges.mqtt.patterns import LEAF, MOST_LEVELS, Pattern, Template, filters, template
 from bridges.mqtt.rules import Conditions, Hint, Keepalive, Map, Path, Rule, Sort, Target, Time
 from bridges.mqtt.terms import Source, Terms, guess, texts
 from heliobus.contract import ANYTHING
@@ -78,7 +78,7 @@ class _Making:
     def _rule(self, source: Source, place: "Place", values: Mapping[str, Any]) -> Rule:
         text = ("" if values.get("root") else self._base) + values["topic"]
         topic = self._terms.pattern(text)
-        wanted = tuple(filters(text))
+        wanted = tuple(filters(text, _leaf_levels(values)))
         told = tuple(self._told(values))
         sort = self._sort(values)
         _check_words(values, sort)
@@ -295,6 +295,13 @@ def _check_words(values: Mapping[str, Any], sort: Sort | None) -> None:
     if group and (sort is None or group not in sort.groups):
         known = guess(group, sort.groups if sort else ())
         raise ConfigError(f"group: {group!r} is not a group of its device{known}")
+
+
+def _leaf_levels(values: Mapping[str, Any]) -> int:
+    """Say how long {leaf...} can be: as long as the longest key that is looked up."""
+    keys = [*(values.get("values") or ()), *(values.get("info") or ())]
+    most = max((key.count("/") + 1 for key in keys), default=MOST_LEVELS)
+    return MOST_LEVELS if any("..." in key for key in keys) else min(most, MOST_LEVELS)
 
 
 def _filled_by(text: Template, topic: Pattern) -> Template:

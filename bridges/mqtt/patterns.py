@@ -8,6 +8,7 @@ pv_{input:2}_w        of a field: the number with two digits; {input+1} is one m
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations, zip_longest
 
 from heliobus.errors import ConfigError
 
@@ -84,19 +85,25 @@ def _literal(part: str, text: str) -> str:
     return re.escape(part)
 
 
-def filters(text: str) -> Iterator[str]:
-    """Give the MQTT filters that a pattern of topics needs. Raise ConfigError."""
+def filters(text: str, leaf_levels: int = MOST_LEVELS) -> Iterator[str]:
+    """Give the MQTT filters that a pattern of topics needs. Raise ConfigError.
+
+    `leaf_levels`: at its end {leaf...} is never longer.
+    """
     if "#" in text or "+" in text:
         raise ConfigError(f"found {text!r}, expected {{name}} where MQTT has + or #")
     heads = [""]
     levels = text.split("/")
     for index, level in enumerate(levels):
         many = any(found[2] for found in _CAPTURE.finditer(level))
+        most = MOST_LEVELS
         if many and index == len(levels) - 1:
-            yield from (head + "#" for head in heads)
-            return
+            most = leaf_levels if level == f"{{{LEAF}...}}" else MOST_LEVELS
+            if most == MOST_LEVELS:
+                yield from (head + "#" for head in heads)
+                return
         one = "+" if _CAPTURE.search(level) else level
-        counts = range(1, MOST_LEVELS + 1) if many else (1,)
+        counts = range(1, most + 1) if many else (1,)
         heads = [head + f"{one}/" * count for head in heads for count in counts]
     yield from (head[:-1] for head in heads)
 
@@ -109,6 +116,50 @@ def covering(wanted: Iterable[str]) -> list[str]:
             kept = [other for other in kept if not covers(each, other)]
             kept.append(each)
     return kept
+
+
+def apart(wanted: Iterable[str]) -> list[str]:
+    """Cover filters by others that no topic fits twice: it would be delivered twice.
+
+    Two that begin in different ways stay as they are: what covers both would take everything.
+    """
+    raw = list(dict.fromkeys(wanted))
+    kept = covering(raw)
+    while True:
+        pairs = (one for one in combinations(kept, 2) if overlap(*one))
+        pair = next((one for one in pairs if not {"+", "#"} & {one[0][0], one[1][0]}), None)
+        if pair is None:
+            return kept
+        wide = next((one for one in pair if one.endswith("#")), None)
+        if wide is None:
+            kept = covering([*kept, _both(*pair)])
+        else:
+            kept.remove(wide)
+            kept = covering([*kept, *(n for one in raw if covers(wide, one) for n in _levels(one))])
+
+
+def _both(first: str, second: str) -> str:
+    pairs = zip(first.split("/"), second.split("/"), strict=True)
+    return "/".join(a if a == b else "+" for a, b in pairs)
+
+
+def _levels(one: str) -> Iterator[str]:
+    """Give the filters of one, two ... levels that a pattern means by #."""
+    if not one.endswith("#"):
+        yield one
+        return
+    for count in range(1, MOST_LEVELS + 1):
+        yield one[:-1] + "/".join("+" * count)
+
+
+def overlap(first: str, second: str) -> bool:
+    """Say whether a topic may fit both filters."""
+    for ours, theirs in zip_longest(first.split("/"), second.split("/")):
+        if "#" in (ours, theirs):
+            return True
+        if None in (ours, theirs) or (ours != theirs and "+" not in (ours, theirs)):
+            return False
+    return True
 
 
 def covers(wide: str, narrow: str) -> bool:
