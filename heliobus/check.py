@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from heliobus import components, config, contract
 from heliobus.checked_yaml import Place, Schema, written
 from heliobus.errors import ConfigError
+from heliobus.listener import Listener
 from heliobus.quantities import duration_text
 from heliobus.settings import BridgeSettings, BrokerSettings, Settings, SinkSettings
 from heliobus.topics import Topics
@@ -18,7 +19,7 @@ def run(path: Path, out: TextIO) -> int:
     settings = loaded.settings
     faults = [
         f"{path}:{_line(place, loaded.lines)}: {'.'.join(place)}: {fault}"
-        for place, fault in (_exact(*each) for each in _faults(settings))
+        for place, fault in (_exact(*each, loaded.lines) for each in _faults(settings))
     ]
     if faults:
         raise ConfigError("\n".join(faults))
@@ -34,17 +35,21 @@ def run(path: Path, out: TextIO) -> int:
 
 def _faults(settings: Settings) -> Iterator[tuple[Place, str]]:
     """Give what the components themselves find impossible."""
+    heard: dict[object, str] = {}
     for bridge in settings.bridges.values():
-        yield from _bridge_faults(bridge, settings)
+        yield from _bridge_faults(bridge, settings, heard)
     for sink in settings.sinks.values():
         yield from _sink_faults(sink, settings)
 
 
-def _exact(place: Place, fault: str) -> tuple[Place, str]:
-    """Take the key out of a fault that begins with one below `place`."""
+def _exact(place: Place, fault: str, lines: Mapping[Place, int]) -> tuple[Place, str]:
+    """Take the key out of a fault that begins with one at or below `place`."""
     path, _, rest = fault.partition(": ")
     key = tuple(path.split("."))
-    return (key, rest) if rest and key[: len(place)] == place else (place, fault)
+    if rest and key[: len(place)] == place:
+        return key, rest
+    below = (*place, *key)
+    return (below, rest) if rest and below in lines else (place, fault)
 
 
 def _line(place: Place, lines: Mapping[Place, int]) -> int:
@@ -53,18 +58,33 @@ def _line(place: Place, lines: Mapping[Place, int]) -> int:
     return lines.get(place, 1)
 
 
-def _bridge_faults(bridge: BridgeSettings, settings: Settings) -> Iterator[tuple[Place, str]]:
+def _bridge_faults(
+    bridge: BridgeSettings, settings: Settings, heard: dict[object, str]
+) -> Iterator[tuple[Place, str]]:
+    """Give what one bridge finds impossible; `heard` keeps what each listens to."""
     place: Place = ("bridges", bridge.name)
     try:
         kind = components.bridge(bridge.type)
         if components.listens(bridge.type):
-            kind(bridge, folder=settings.folder, contract=contract.load())
+            listener = kind(bridge, folder=settings.folder, contract=contract.load())
+            if (first := heard.setdefault(_ears(bridge, listener), bridge.name)) != bridge.name:
+                fault = f"hears the same as bridges.{first}; give one of them another 'base'"
+                yield place, f"{fault} or 'broker', or delete it"
             return
         for device in bridge.devices:
             place = ("bridges", bridge.name, "devices", device.name)
             kind(device)
     except ConfigError as error:
         yield place, str(error)
+
+
+def _ears(bridge: BridgeSettings, listener: Listener) -> object:
+    """Give what two bridges must not have in common; one that takes named devices only may."""
+    if bridge.options.get("only_named"):
+        return bridge.name
+    broker = listener.broker and (listener.broker.host, listener.broker.port)
+    filters = frozenset(wanted.filter for wanted in listener.subscriptions)
+    return bridge.type, bridge.options.get("map"), broker, filters
 
 
 def _sink_faults(sink: SinkSettings, settings: Settings) -> Iterator[tuple[Place, str]]:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from heliobus.errors import ConfigError
-from heliobus.quantities import duration_s, duration_text, name, size_bytes
+from heliobus.quantities import duration_s, duration_text, name, plain, size_bytes
 
 Schema: TypeAlias = Mapping[str, Any]
 Place: TypeAlias = tuple[str, ...]
@@ -28,10 +28,7 @@ _MOST_NODES = 20_000
 _STANDARD_TAG = "tag:yaml.org,2002:"
 _REFERENCE = re.compile(r"\$(\$?)\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
-_HEXADECIMAL = re.compile(r"0x[0-9A-Fa-f]{1,15}\Z")
-_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]{0,17})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?\Z")
-_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_LONGEST_EXAMPLE = 60
 _LOOK = (
     "check the indentation, a space after each colon, and closing brackets,"
     " here or in the line before"
@@ -298,13 +295,13 @@ class Reader:
         if convert:
             value = convert(text)
         else:
-            value = _plain(text, _types(schema), quoted=bool(node.style) and text == node.value)
+            value = plain(text, _types(schema), quoted=bool(node.style) and text == node.value)
         if value is None:
             raise _Fault(f"found {shown}, expected {_expected(schema)}")
         if not _allowed(value, schema):
             if "enum" in schema:
                 raise _Fault(f"{shown} is not known{guess(text, map(written, schema['enum']))}")
-            raise _Fault(f"found {shown}, expected {_expected(schema)}")
+            raise _Fault(f"found {shown}, expected {_expected(schema)}{_nearly(node, schema)}")
         return value
 
     def _substitute(self, text: str) -> str:
@@ -345,19 +342,6 @@ def _types(schema: Schema) -> tuple[str, ...]:
     return (kinds,) if isinstance(kinds, str) else tuple(kinds)
 
 
-def _plain(text: str, types: tuple[str, ...], *, quoted: bool) -> Any:
-    """Read a word as the first type it fits; None when it fits none."""
-    if not quoted:
-        if "boolean" in types and text.lower() in _BOOLEANS:
-            return _BOOLEANS[text.lower()]
-        whole = "integer" in types or "number" in types
-        if whole and (_INTEGER.match(text) or _HEXADECIMAL.match(text)):
-            return int(text, 0)
-        if "number" in types and _NUMBER.match(text):
-            return float(text)
-    return text if "string" in types else None
-
-
 def _allowed(value: Any, schema: Schema) -> bool:
     if "enum" in schema and value not in schema["enum"]:
         return False
@@ -381,9 +365,20 @@ def _expected(schema: Schema) -> str:
         words += f" {limits(schema)}"
     elif limits(schema):
         words += f" of {limits(schema)}"
-    if isinstance(note.get("example"), str | int | float):
-        words += f" such as {written(note['example'])}"
+    example = note.get("example")
+    is_whole = isinstance(example, list | dict) and "expects" in note  # its words show it
+    if example is not None and not isinstance(example, bool) and not is_whole:
+        shown = written(example)
+        words += f" such as {shown}" if len(shown) <= _LONGEST_EXAMPLE else ""
     return words
+
+
+def _nearly(node: yaml.ScalarNode, schema: Schema) -> str:
+    """Word what a text that is refused for what stands around it may mean."""
+    bare = node.value.strip("/ ")
+    if bare == node.value or _note_of(schema).get("secret") or not _allowed(bare, schema):
+        return ""
+    return f"; did you mean {bare!r}?"
 
 
 def _hint(schema: Schema, key: str) -> str:

@@ -67,6 +67,12 @@ class Component:
         return self.config.get("devices") == "found"
 
     @property
+    def maps(self) -> list[str]:
+        """Name its maps that come with heliobus."""
+        folder = self.folder / "maps" if self.listens and self.folder else None
+        return sorted(path.stem for path in folder.glob("*.yaml")) if folder else []
+
+    @property
     def what(self) -> str:
         """Give the words for messages: the bridge 'acme' (heliobus-acme)."""
         return f"the {self.kind.value} {self.name!r} ({self.source})"

@@ -184,7 +184,13 @@ class _Loader:
     def _type(self, kind: components.Kind, name: str) -> str:
         component = self._component(kind, name)
         if component is None:
-            names = [each.name for each in components.describe(kind)]
+            there = components.describe(kind)
+            for each in there:
+                if name in each.maps:
+                    raise ConfigError(
+                        f"{name!r} is a map: write 'type: {each.name}' and 'map: {name}'"
+                    )
+            names = [each.name for each in there]
             raise ConfigError(f"{name!r} is not known{guess(name, names)}")
         if component.fault:
             raise ConfigError(f"{component.what}: {component.fault}")
@@ -195,7 +201,9 @@ class _Loader:
         if kind is None or "type" not in texts:
             return schema
         component = self._component(components.Kind(kind), texts["type"])
-        return schema if component is None or component.fault else refined(schema, component)
+        if component is None or component.fault:  # what it needs is not known, either
+            return {**schema, "required": ["type"]}
+        return refined(schema, component)
 
     def _secret(self, text: str) -> str:
         path = self._folder / text

@@ -24,6 +24,9 @@ def run(settings: Settings, name: str, admin_file: Path | None, out: TextIO) -> 
     if sink is None:
         known = ", ".join(settings.sinks) or "none"
         raise ConfigError(f"no sink is called {name!r}; the configuration has: {known}")
+    if not components.stores(sink.type):
+        print(f"{name!r} needs no preparation", file=out)
+        return 0
     prepare, admin = components.preparer(sink.type), read_secret(admin_file) if admin_file else ""
     done = [*prepare(sink, folder=settings.folder, admin=admin)]
     # In a container it is given by somebody else, and is no business of who runs this.

@@ -1,4 +1,4 @@
-"""Durations, sizes and names as people write them."""
+"""Durations, sizes, names and plain words as people write them."""
 
 import re
 import unicodedata
@@ -10,6 +10,10 @@ _PLAIN = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?\Z")
 _DURATION = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(ms|s|min|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*((?:[kmgt]i?)?b?)\Z", re.IGNORECASE)
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
+_HEXADECIMAL = re.compile(r"0x[0-9A-Fa-f]{1,15}\Z")
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]{0,17})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?\Z")
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -52,3 +56,16 @@ def name(text: str) -> str:
         better = re.sub("[^a-z0-9]+", "_", plain).strip("_")
         hint = f"; did you mean {better!r}?" if better != BUS and SLUG.match(better) else ""
         raise ConfigError(told + hint) from error
+
+
+def plain(text: str, types: tuple[str, ...], *, quoted: bool) -> bool | float | str | None:
+    """Read a word as the first type of JSON Schema it fits; None when it fits none."""
+    if not quoted:
+        if "boolean" in types and text.lower() in _BOOLEANS:
+            return _BOOLEANS[text.lower()]
+        whole = "integer" in types or "number" in types
+        if whole and (_INTEGER.match(text) or _HEXADECIMAL.match(text)):
+            return int(text, 0)
+        if "number" in types and _NUMBER.match(text):
+            return float(text)
+    return text if "string" in types else None

@@ -240,6 +240,13 @@ def test_a_wrong_call_ends_with_2_and_says_what_is_wrong(
     assert told in err
 
 
+def test_a_sink_that_has_nothing_at_a_server_needs_no_preparation(
+    run: Callable[..., tuple[int, str, str]], here: Path
+) -> None:
+    (here / "heliobus.yaml").write_text("site: farm\nsinks: {hass: {type: homeassistant}}\n")
+    assert run("prepare", "hass") == (0, "'hass' needs no preparation\n", "")
+
+
 def test_the_list_names_what_is_there_and_marks_plugins(here: Path) -> None:
     environ = acme(here, "raise SystemExit('imported')")
     with next(here.glob("*.dist-info/entry_points.txt")).open("a") as points:

@@ -395,7 +395,7 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
         ),
         (
             GRID + "    takeover: perhaps",
-            "9: bridges.a.takeover: found 'perhaps', expected true or false such as true",
+            "9: bridges.a.takeover: found 'perhaps', expected true or false",
         ),
         (
             GRID + "  b: {type: meters, devices: {grid: {profile: eastron_sdm230,"

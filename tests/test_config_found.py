@@ -150,6 +150,70 @@ def test_what_is_wrong_with_another_broker_is_told_where_it_stands(
 
 # ---------------------------------------------------------------------- what a person sees
 
+MQTT = "site: farm\nbridges:\n  dtu:\n    type: mqtt\n    map: opendtu\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "    invert: [no_such_v]\n",
+            "6: bridges.dtu.invert: 'no_such_v' is not a number of the contract",
+        ),
+        ("    known: {x: y}\n", "6: bridges.dtu.known: the map does not ask for 'x'; delete it"),
+        (
+            "    invert: battery_w\n",
+            "6: bridges.dtu.invert: found 'battery_w', expected a list such as [battery_w]",
+        ),
+        (
+            "    base: solar/\n",
+            "6: bridges.dtu.base: found 'solar/', expected a topic without #, +, braces and a / at"
+            " its ends such as solar; did you mean 'solar'?",
+        ),
+        (
+            "    broker: mqtt://192.0.2.1\n",
+            "6: bridges.dtu.broker: found 'mqtt://192.0.2.1', expected a mapping"
+            " such as {url: 'mqtt://192.0.2.20:1883'}",
+        ),
+        ("    only_named: 3\n", "6: bridges.dtu.only_named: found '3', expected true or false"),
+        (
+            "  barn: {type: opendtu}\n",
+            "6: bridges.barn.type: 'opendtu' is a map: write 'type: mqtt' and 'map: opendtu'",
+        ),
+        (
+            "  barn: {type: mqtt, map: opendtu, base: solar}\n",
+            "6: bridges.barn: hears the same as bridges.dtu; give one of them another 'base'"
+            " or 'broker', or delete it",
+        ),
+    ],
+    ids=["invert", "known", "list", "slash", "broker", "boolean", "map as type", "twice"],
+)
+def test_check_says_in_one_line_what_a_bridge_of_maps_cannot_have(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "heliobus.yaml"
+    path.write_text(MQTT + text)
+    with pytest.raises(ConfigError) as error:
+        check.run(path, io.StringIO())
+    assert str(error.value) == f"{path}:{told}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  barn: {type: mqtt, map: opendtu, base: barn}\n",
+        "  barn: {type: mqtt, map: opendtu, broker: {url: 'mqtt://192.0.2.1'}}\n",
+        "  barn: {type: mqtt, map: opendtu, only_named: true, devices: {hm800: {}}}\n",
+    ],
+    ids=["base", "broker", "only named"],
+)
+def test_check_lets_two_bridges_have_one_map_where_they_hear_different_things(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "heliobus.yaml"
+    path.write_text(MQTT + text)
+    assert check.run(path, io.StringIO()) == 0
+
 
 def test_check_says_that_devices_are_found(path: Path) -> None:
     bridge(path, "devices: {hm800: {every: 5s}}\n")

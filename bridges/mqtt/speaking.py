@@ -5,6 +5,8 @@ from itertools import product
 from typing import Any
 
 from bridges.mqtt.rules import Captures, Keepalive
+from heliobus.checked_yaml import guess
+from heliobus.errors import ConfigError
 from heliobus.follower import Outgoing
 
 _MOST = 100  # of each, whoever makes up topics
@@ -14,6 +16,7 @@ class Speaking:
     """Says each keepalive in its time, once for each that was heard of or is known."""
 
     def __init__(self, keepalive: Sequence[Keepalive], known: Mapping[str, Any]) -> None:
+        _check_known(keepalive, known)
         self._keepalive = keepalive
         self._topics: list[dict[str, float | None]] = []  # when each was said last
         for one in keepalive:
@@ -48,6 +51,15 @@ class Speaking:
                 if last_s is None or now_s - last_s >= one.every_s:
                     topics[topic] = now_s
                     yield Outgoing(topic, one.first if last_s is None else one.payload)
+
+
+def _check_known(keepalive: Sequence[Keepalive], known: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what no keepalive asks for."""
+    names = {name for one in keepalive for name in one.topic.captures}
+    for name in known:
+        if name not in names:
+            told = guess(name, names) or "; delete it"
+            raise ConfigError(f"known: the map does not ask for {name!r}{told}")
 
 
 def _listed(texts: Any) -> list[str]:
