@@ -176,11 +176,14 @@ def decode(protocol: str, source: BinaryIO, map_name: str | None) -> int:
 
 
 class _Sim(click.Command):
-    """A command whose help ends with what can go wrong on a line."""
+    """A command whose help ends with what it can be, and what can go wrong on a line."""
 
     def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from heliobus import components
         from heliobus.line import Faults
 
+        with formatter.section("Protocols"):
+            formatter.write_dl([(each.name, each.title) for each in components.simulated()])
         with formatter.section("Kinds of faults"):
             formatter.write_dl(list(Faults.KINDS.items()))
 

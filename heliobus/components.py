@@ -124,6 +124,12 @@ def simulator(name: str) -> Any:
     return _import(found, found.module + ".simulator", "SIMULATOR")
 
 
+def simulated() -> list[Component]:
+    """List the bridges of ours that have a simulator, without importing any."""
+    there = _folders(Kind.BRIDGE)
+    return [each for each in there if each.folder and (each.folder / "simulator.py").is_file()]
+
+
 def decoder(name: str) -> Any:
     """Import the function `decode_line` of a bridge. Raise ConfigError."""
     found = _known(Kind.BRIDGE, name)

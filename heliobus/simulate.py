@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from heliobus import broker_keys, components
+from heliobus import broker_keys, components, credentials
 from heliobus.address import parse
 from heliobus.errors import ConfigError
 from heliobus.simulation import Faults, Service, Simulated, serve_pty, serve_tcp
@@ -14,6 +14,7 @@ from heliobus.speaking import Speaker, Speaking
 
 # Voltronic's rate, the slowest of all devices here: what works at it works at any.
 _BAUD = 2400
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,14 @@ def _at_broker(
     broker = broker_keys.at(place.broker, place.password_file, "--broker")
     if broker.tls:
         raise ConfigError("--broker: a simulated device speaks without TLS; write mqtt://")
+    credentials.password(broker, protocol)  # a file that is not there will not come by itself
     with Speaker(simulated, broker) as speaker:
-        print(f"{protocol}: {simulated.about} on {broker.url} (Ctrl-C ends it)", file=out)
-        print("What it says stays on the broker afterwards, as from a real one.", file=out)
-        out.flush()
+        while not speaker.connections and not stop.wait(_LOOK_S):
+            continue
+        if speaker.connections:
+            print(f"{protocol}: {simulated.about} on {broker.url} (Ctrl-C ends it)", file=out)
+            print("What it says stays on the broker afterwards, as from a real one.", file=out)
+            out.flush()
         stop.wait()
     print(f"published={speaker.published}", file=out)
     return 0

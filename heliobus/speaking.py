@@ -192,17 +192,23 @@ class Speaker:
         self, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, *_: object
     ) -> None:
         if reason.is_failure:
-            self._faults.report(
-                "broker",
-                f"broker {self._broker.url} refuses us ({reason}): name a user and its password,"
-                f" as in --broker mqtt://USER@{self._broker.host}:{self._broker.port}"
-                " --password-file FILE. Trying again",
-            )
+            text = f"broker {self._broker.url} refuses us ({reason}): {self._advice()}"
+            self._faults.report("broker", f"{text}. Trying again")
             return
         self._faults.over("broker", f"broker {self._broker.url}: connected")
         self.connections += 1
         self._say(self._simulated.connected())
         client.subscribe([(each, 0) for each in self._simulated.filters])
+
+    def _advice(self) -> str:
+        """Say what to do about a refusal."""
+        broker = self._broker
+        if broker.username and broker.password_file:
+            return f"check the user {broker.username!r} and its password in {broker.password_file}"
+        return (
+            "name a user and its password,"
+            f" as in --broker mqtt://USER@{broker.host}:{broker.port} --password-file FILE"
+        )
 
     def _heard(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         self._simulated.take(message.topic, bytes(message.payload), retained=message.retain)

@@ -102,6 +102,12 @@ def test_the_help_of_sim_names_every_fault(run: Callable[..., tuple[int, str, st
     assert all(f" {kind} {text}" in words for kind, text in Faults.KINDS.items())
 
 
+def test_the_help_of_sim_names_what_it_can_be(run: Callable[..., tuple[int, str, str]]) -> None:
+    words = run("sim", "--help")[1]
+    assert "\n  voltronic  " in words
+    assert "\n  mqtt       " in words
+
+
 def test_a_wrong_variant_lists_all_and_the_bridges_page_does_too() -> None:
     found = heliobus("sim", "voltronic", "--variant", "x")
     assert found.stderr.decode() == f"variant: found 'x', expected one of {', '.join(VARIANTS)}\n"

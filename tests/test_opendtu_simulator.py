@@ -439,6 +439,32 @@ def test_sim_says_what_is_missing_or_wrong(words: list[str], told: str) -> None:
     assert (found.returncode, found.stdout, found.stderr) == (78, "", f"{told}\n")
 
 
+def test_sim_ends_where_its_password_cannot_be_read(tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    found = sim("mqtt", "--broker", "mqtt://opendtu@127.0.0.1", "--password-file", str(missing))
+    told = f"cannot read {missing}: No such file or directory\n"
+    assert (found.returncode, found.stdout, found.stderr) == (78, "", told)
+
+
+def test_sim_says_nothing_of_speaking_while_no_broker_is_there(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "heliobus", "sim", "mqtt", "--broker", "mqtt://127.0.0.1:1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stderr is not None
+        assert b"127.0.0.1:1: Connection refused. Trying again" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[0]
+    finally:
+        process.kill()
+        process.wait()
+    assert said == b"published=0\n"
+
+
 def test_sim_speaks_to_a_broker_until_it_is_stopped(broker: BrokerProcess, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "heliobus", "sim", "mqtt", "--broker", broker.url],
