@@ -95,14 +95,14 @@ class Mqtt:
 
     def connected(self, now: Moment) -> None:
         """Begin anew: nothing is carried over a lost connection."""
-        self._ready.clear()
         self._stated.clear()
         self._all_off = False
         self._connected_s = now.s
         self._watching.begin_anew()
         self._speaking.connected()
         for device in self._found.values():
-            device.begin_anew(now)
+            self._add(device, device.begin_anew(now))
+            self._collect(device)
         self._looked_s = -math.inf
 
     # ------------------------------------------------------------------ messages
@@ -160,9 +160,11 @@ class Mqtt:
             return
         was = device.stated
         device.take(said, message, now)
-        if device.stated is not was:
+        if device.stated is not was or (device.heard.online is False and not message.retained):
             self._looked_s = -math.inf
         if device.sort.quiet_s is None:
+            if device.heard.online is False:
+                self._look(now)
             self._add(device, device.reading(now, at_once=True))
         self._collect(device)
 
@@ -252,7 +254,8 @@ class Mqtt:
             sort,
             contract=self._contract,
             inverted=frozenset((*options.get("invert", ()), *owned.get("invert", ()))),
-            silent_s=options.get("silent") or sort.silent_s,
+            silent_s=options.get("silent"),
+            paced=every_s > 0,
             now=now,
         )
 

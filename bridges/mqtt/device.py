@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 _AGE = "data_age_s"
 # Clocks of two computers differ; a time further ahead than this is wrong.
 _AHEAD_S = 60.0
+# What comes so soon after the word that it is offline was said before.
+_IN_FLIGHT_S = 2.0
+# So long a fault is told after it was found last.
+_FAULT_S = 600.0
 # What others expect changes seldom: Home Assistant is told anew each time.
 _PACE_S = 3600.0
 
 
 class Device:
-    """One device of a map. `heard` is what others see of it."""
+    """One device of a map. `heard` is what others see of it.
+
+    `silent_s` and whether it is `paced`: what its owner says, which its speaking does not change.
+    """
 
     def __init__(
         self,
@@ -32,7 +39,8 @@ class Device:
         *,
         contract: "Contract",
         inverted: frozenset[str],
-        silent_s: float,
+        silent_s: float | None,
+        paced: bool,
         now: Moment,
     ) -> None:
         self.heard = heard
@@ -43,9 +51,11 @@ class Device:
         self.alive_since_s: float | None = None
         self._contract = contract
         self._silent_s = silent_s
-        self._learns_pace = heard.every_s == sort.every_s
+        self._paced = paced
         self._speech, self._pace = Cadence(), Cadence(_PACE_S)
         self._data_ms: int | None = None
+        self._off_s = -math.inf
+        self._faults, self._fault_s = 0, now.s
         self._spoke_s = now.s
         self._spoken = False
         self._first_s = self._last_s = 0.0
@@ -65,6 +75,7 @@ class Device:
             self.alive_since_s = now.s if self.alive_since_s is None else self.alive_since_s
         if said.online is not None:
             self.stated = said.online
+            self._off_s = -math.inf if said.online else now.s
         if not live and not said.rule.use_retained:
             return
         self.holding.refused += [(message, fault) for fault in said.faults]
@@ -77,7 +88,8 @@ class Device:
         elif said.values or said.flags:
             self._note(now, wanted=changed or said.rule.beat)
             self.has_value |= said.something
-            if live and not said.gone and self.stated is False:
+            over = now.s - self._off_s >= _IN_FLIGHT_S
+            if live and not said.gone and self.stated is False and over:
                 self.stated = None  # it speaks again
 
     def _take_info(self, info: Mapping[str, str]) -> None:
@@ -103,14 +115,16 @@ class Device:
         self._data_ms = None
         self._pace.pause()
 
-    def begin_anew(self, now: Moment) -> None:
-        """Forget what was heard on a connection that is lost."""
+    def begin_anew(self, now: Moment) -> Reading | None:
+        """Forget what was heard on a connection that is lost. Give what it has heard last."""
+        last = self.reading(now, at_once=True) if self._open else None
         self.forget(now)
         self.has_value = self._spoken = False
         self.alive_since_s = self.stated = None
         self._spoke_s = now.s
         self._speech.pause()
         self.heard.online = None
+        return last
 
     # ------------------------------------------------------------------ what is due
 
@@ -128,17 +142,26 @@ class Device:
             self.forget(now)
             self.alive_since_s = None
         self.heard.online = online
+        if self._faults != self.heard.refused:
+            self._faults, self._fault_s = self.heard.refused, now.s
+        elif now.s - self._fault_s >= _FAULT_S:
+            self.heard.error = ""
         if online and self.holding.expire(now):
             self._note(now, wanted=True)
 
     @property
     def _patience_s(self) -> float:
-        """Give how long it may be silent; what its owner says is not changed by how it speaks."""
-        usual_s = self._silent_s
-        return self._speech.patience_s(usual_s) if usual_s == self.sort.silent_s else usual_s
+        """Give how long it may be silent."""
+        if self._silent_s is not None:
+            return self._silent_s
+        return self._speech.patience_s(self.sort.silent_s)
 
     def reading(self, now: Moment, *, at_once: bool = False) -> Reading | None:
         """Give a reading when one is complete; None: not yet."""
+        if self.heard.online is False:
+            if self._open:
+                self.forget(now)  # what has come since was under way
+            return None
         measured_s = self._last_s
         if self._open:
             quiet_s = self.sort.quiet_s or 0.0
@@ -160,7 +183,7 @@ class Device:
         self._add_age(values, now)
         self._reading_s = measured_s
         self._pace.note(measured_s)
-        if self._learns_pace:
+        if not self._paced:
             self.heard.every_s = self._pace.every_s(self.sort.every_s)
         return Reading(self.heard.name, values, measured_s)
 
