@@ -103,6 +103,28 @@ def faults(folder: Path, text: str) -> list[str]:
             "9: topics[0]: found '{serial/x', expected captures like {name} or {name...}:",
         ),
         (
+            '{topic: "{serial}/x", device: box, values: {ac.w: output_w, ac.v: output_v}}',
+            "9: topics[0].values.ac.w: 'ac.w' is never found. If it is in JSON, add 'payload: json'"
+            "; else write 'x', with which the topic ends, or end it with {leaf}",
+        ),
+        (
+            '{topic: "{serial}/{leaf}", device: box, values: {ac.w: output_w}}',
+            "9: topics[0].values.ac.w: 'ac.w' is never found. If it is in JSON, add 'payload: json'"
+            "; else take it out",
+        ),
+        (
+            '{topic: "{serial}/x", device: box, values: {power: output_w}}',
+            "9: topics[0].values.power: 'power' is never found. If it is in JSON, add",
+        ),
+        (
+            '{topic: "{serial}/x", device: box, payload: json, values: {"ac[0].w": output_w}}',
+            "9: topics[0].values.ac[0].w: found 'ac[0].w'; a place in a list is written 'ac.0.w'",
+        ),
+        (
+            '{topic: "{other}/{leaf}", device: box, values: {x: output_w, y: output_v}}',
+            "9: topics[0].values.x: the name of 'box' needs {serial}, which nothing here captures",
+        ),
+        (
             '{topic: "{bridge}/x", ignore: why}',
             "9: topics[0]: {bridge} cannot be captured: it is ours; choose another name",
         ),
@@ -173,6 +195,10 @@ def test_a_fault_of_a_device_is_told_with_its_line(tmp_path: Path, line: str, to
     ("part", "told"),
     [
         ('captures: {n: "[0-"}', "3: captures.n: not a regular expression:"),
+        ('captures: {n: "([a-z]+)+"}', "3: captures.n: what repeats, or has a choice, stands in a"),
+        ('captures: {n: "(?:on|off)*"}', "3: captures.n: what repeats, or has a choice, stands in"),
+        ('captures: {n: ".*a.*b.*c.*"}', "3: captures.n: found 4 times * or +, expected at most 3"),
+        ('captures: {n: "[0-9]"}', "3: captures.n: no topic has {n}; take it out"),
         ('captures: {n: "(?P<x>.)"}', "3: captures.n: groups in it cannot have names"),
         ('captures: {bridge: "."}', "3: captures.bridge: 'bridge' cannot be captured"),
         (
@@ -192,6 +218,27 @@ def test_a_fault_of_a_device_is_told_with_its_line(tmp_path: Path, line: str, to
 def test_a_fault_elsewhere_is_told_with_its_line(tmp_path: Path, part: str, told: str) -> None:
     text = f'title: Own\ntopics: [{{topic: "a", ignore: b}}]\n{part}\n'
     assert faults(tmp_path, text)[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("topic", "told"),
+    [
+        ("hall/{n}/x", "it begins with hall, but the base topic hall/ is put before it anyway;"),
+        ("/{n}/x", "it begins with a /, but the base topic hall/ is put before it anyway; write"),
+    ],
+)
+def test_a_topic_that_begins_with_the_base_is_refused(
+    tmp_path: Path, topic: str, told: str
+) -> None:
+    text = f'title: Own\nbase: hall\ntopics: [{{topic: "{topic}", ignore: b}}]\n'
+    assert faults(tmp_path, text)[0].startswith(f"3: topics[0]: {told}")
+    load(tmp_path, text.replace("base: hall\n", ""))
+
+
+def test_what_repeats_in_brackets_that_do_not_is_no_fault(tmp_path: Path) -> None:
+    for good in ("(?:.+/)?a[^/]*", "(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", r"\\(a+\\)+", "[(+]+[)]*"):
+        text = f'title: Own\ncaptures: {{n: "{good}"}}\ntopics: [{{topic: "{{n}}", ignore: b}}]\n'
+        load(tmp_path, text)
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """From the words of a map to rules: what they name must exist, and fit together."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bridges.mqtt.extending import topics
 from bridges.mqtt.patterns import LEAF, MOST_LEVELS, Pattern, Template, filters, template
 from bridges.mqtt.rules import Conditions, Hint, Keepalive, Map, Path, Rule, Sort, Target, Time
 from bridges.mqtt.terms import Source, Terms, guess, texts
@@ -19,17 +19,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ACTIONS = ("values", "info", "online", "command", "distinct", "ignore")
+_PATH = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+", re.ASCII)
 _OF_JSON = ("at", "under", "when", "told", "time")
 
 
-def make(sources: Sequence[Source], terms: Terms, sorts: Mapping[str, Sort], *, base: str) -> Map:
-    """Make one map of its files: those that extend come first. Faults go to their readers."""
+def own_base(sources: Sequence[Source]) -> str:
+    """Give the base topic that the files name."""
+    return next((str(one.values["base"]) for one in sources if one.wrote("base")), "")
+
+
+def make(
+    files: Sequence[tuple[Source, Iterable[tuple[int, Mapping[str, Any]]]]],
+    terms: Terms,
+    sorts: Mapping[str, Sort],
+    *,
+    base: str,
+) -> Map:
+    """Make one map of its files and their topics: those that extend come first.
+
+    Faults go to their readers.
+    """
+    sources = [source for source, _ in files]
     making = _Making(terms, sorts, base, sources)
-    rules = tuple(
-        rule
-        for source, written in zip(sources, topics(sources), strict=True)
-        for rule in making.rules(source, written)
-    )
+    rules = tuple(rule for source, written in files for rule in making.rules(source, written))
     for source in sources:
         making.check_identities(source)
     return Map(
@@ -54,6 +66,7 @@ class _Making:
         self._sources = sources
         self._base = f"{base}/" if base else ""
         self._captured: dict[str, set[str]] = {}  # by device
+        self._nameless: set[str] = set()  # devices of which that has been told
 
     def _try(self, source: Source, place: "Place", make: Callable[[], T]) -> T | None:
         """Give what `make` gives; None where it finds a fault."""
@@ -77,6 +90,7 @@ class _Making:
 
     def _rule(self, source: Source, place: "Place", values: Mapping[str, Any]) -> Rule:
         text = ("" if values.get("root") else self._base) + values["topic"]
+        self._check_beginning(values)
         topic = self._terms.pattern(text)
         wanted = tuple(filters(text, _leaf_levels(values)))
         told = tuple(self._told(values))
@@ -85,6 +99,8 @@ class _Making:
         targets = dict(self._targets(source, place, values))
         is_json = values["payload"] != "plain"
         by_leaf = not is_json or LEAF in topic.captures
+        if not is_json:
+            _check_plain(source, topic, targets)
         if sort is not None:
             captured = {*topic.captures, *(name for one, _ in told for name in one.captures)}
             self._check_targets(source, sort, (captured, targets, by_leaf))
@@ -116,6 +132,19 @@ class _Making:
             distinct=values.get("distinct", ""),
             ignore=values.get("ignore", ""),
         )
+
+    def _check_beginning(self, values: Mapping[str, Any]) -> None:
+        """Raise ConfigError where a topic begins with what is put before it."""
+        topic, own = values["topic"], own_base(self._sources)
+        if not own or values.get("root"):
+            return
+        if topic.startswith((f"{own}/", "/")):
+            found = own if topic.startswith(own) else "a /"
+            rest = topic.removeprefix(own).removeprefix("/")
+            raise ConfigError(
+                f"it begins with {found}, but the base topic {own}/ is put before it anyway; write"
+                f" {rest!r}"
+            )
 
     def _told(self, values: Mapping[str, Any]) -> "Iterator[tuple[Pattern, Path]]":
         for name, path in (values.get("told") or {}).items():
@@ -188,7 +217,14 @@ class _Making:
                 continue
             self._try(source, here, partial(self._check_target, sort, target, known))
         if not targets:
-            _needs(sort.name, before, f"the name of {sort.key!r}")
+            self._check_name(sort, before)
+
+    def _check_name(self, sort: Sort, known: set[str]) -> None:
+        """Raise ConfigError where a name needs what nothing captures; once for each device."""
+        if sort.key not in self._nameless:
+            self._nameless.add(sort.key)
+            _needs(sort.name, known, f"the name of {sort.key!r}")
+            self._nameless.discard(sort.key)
 
     def _as_here(self, source: Source, sort: Sort) -> Sort:
         """Give a sort with the kind that it has in this file, whatever extends it.
@@ -202,7 +238,7 @@ class _Making:
         return replace(sort, kind=ANYTHING)
 
     def _check_target(self, sort: Sort, target: Target, known: set[str]) -> None:
-        _needs(sort.name, known, f"the name of {sort.key!r}")
+        self._check_name(sort, known)
         if target.fact:
             return
         self._terms.check_field(sort.kind, target.field)
@@ -295,6 +331,22 @@ def _check_words(values: Mapping[str, Any], sort: Sort | None) -> None:
     if group and (sort is None or group not in sort.groups):
         known = guess(group, sort.groups if sort else ())
         raise ConfigError(f"group: {group!r} is not a group of its device{known}")
+
+
+def _check_plain(source: Source, topic: Pattern, targets: "Mapping[Place, Target]") -> None:
+    """Note the first key that no topic can end with."""
+    end = topic.text.rpartition("/")[2]
+    for here, target in targets.items():
+        told = ""
+        if LEAF in topic.captures:
+            told = "take it out" if _PATH.fullmatch(target.leaf.text) else ""
+        elif "{" not in end and target.leaf.match(end) is None:
+            told = f"write {end!r}, with which the topic ends, or end it with {{leaf}}"
+        if told:
+            key = target.leaf.text
+            told = f"{key!r} is never found. If it is in JSON, add 'payload: json'; else {told}"
+            source.fault(here, told)
+            return
 
 
 def _leaf_levels(values: Mapping[str, Any]) -> int:

@@ -1,8 +1,10 @@
 """Maps are read: a YAML file, what it extends, and what is wrong with it, line by line."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from bridges.mqtt.making import make
+from bridges.mqtt.making import make, own_base
 from bridges.mqtt.rules import Map
 from bridges.mqtt.sorts import make_sorts
 from bridges.mqtt.terms import Source, Terms
@@ -11,6 +13,12 @@ from heliobus.contract import Contract, read_schema, schemas_folder
 from heliobus.errors import ConfigError
 
 _MOST_MAPS = 5  # that extend one another
+
+Topic = Mapping[str, Any]
+
+# What is not made of both: it says that nothing is taken from the message.
+_ALONE = ("ignore", "command")
+_LISTS = ("values", "info")
 
 
 def folder() -> Path:
@@ -33,7 +41,17 @@ def load(name: str, *, beside: Path, contract: Contract, base: str | None = None
     for source in reversed(sources):
         terms.take_captures(source)
     sorts = make_sorts(sources, terms)
-    found = make(sources, terms, sorts, base=base if base is not None else _base(sources))
+    base = own_base(sources) if base is None else base
+    found = make(list(zip(sources, _topics(sources), strict=True)), terms, sorts, base=base)
+    _finish(sources)
+    for source in sources:  # only now: a topic that could not be read may have them
+        terms.check_captures(source)
+    _finish(sources)
+    return found
+
+
+def _finish(sources: Sequence[Source]) -> None:
+    """Raise ConfigError where anything is wrong with any of the files."""
     faults = []
     for source in sources:
         try:
@@ -42,14 +60,6 @@ def load(name: str, *, beside: Path, contract: Contract, base: str | None = None
             faults.append(str(error))
     if faults:
         raise ConfigError("\n".join(faults))
-    return found
-
-
-def _base(sources: list[Source]) -> str:
-    for source in sources:
-        if source.wrote("base"):
-            return str(source.values["base"])
-    return ""
 
 
 def _chain(name: str, beside: Path) -> list[Source]:
@@ -101,3 +111,41 @@ def _has_faults(reader: Reader) -> bool:
     except ConfigError:
         return True
     return False
+
+
+# ---------------------------------------------------------------------- extending
+
+
+def _topics(sources: Sequence[Source]) -> list[list[tuple[int, Topic]]]:
+    """Give the topics of each file with their places in it, those that extend first."""
+    found: list[list[tuple[int, Topic]]] = []
+    for source in reversed(sources):
+        own = [
+            (index, topic)
+            for index, written in enumerate(source.values["topics"])
+            for topic in _with_extended(source, index, written, found)
+        ]
+        found.insert(0, own)
+    return found
+
+
+def _with_extended(
+    source: Source, index: int, values: Topic, extended: Sequence[Sequence[tuple[int, Topic]]]
+) -> Iterator[Topic]:
+    """Give a topic with what it leaves out: once for each that is written like it."""
+    same = [one for topics in extended for _, one in topics if one["topic"] == values["topic"]]
+    if not same or any(key in values for key in _ALONE):
+        yield values
+        return
+    place = ("topics", f"[{index}]")
+    written = {key: said for key, said in values.items() if source.wrote(*place, key)}
+    for one in same:
+        lists = {
+            key: {**written.get(key, {}), **_less(one.get(key), written.get(key, {}))}
+            for key in _LISTS
+        }
+        yield {**one, **written, **{key: said for key, said in lists.items() if said}}
+
+
+def _less(said: Mapping[str, Any] | None, without: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in (said or {}).items() if key not in without}

@@ -1,6 +1,6 @@
 """A map as it is used: what `maps.py` makes of the YAML file. Data only.
 
-`codec.py` reads payloads by it, `gather.py` makes readings of what they say.
+`codec.py` reads payloads by it, `device.py` makes readings of what they say.
 """
 
 import math

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_INDEX = re.compile(r"\[([0-9]+)\]")
+# What of a regular expression decides how long it takes: escaped and listed characters do not.
+_TOKEN = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[a-zA-Z-]*[:=!<]?|[()|]|[*+?]|\{[0-9,]+\}|.", re.DOTALL
+)
+_MOST_OPEN = 3
 OURS = ("bridge", "i")
 
 
@@ -43,6 +49,7 @@ class Terms:
 
     contract: Contract
     expressions: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)  # what patterns capture
     _shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
 
     def take_captures(self, source: Source) -> None:
@@ -52,6 +59,15 @@ class Terms:
                 self.expressions[name] = _expression(name, expression)
             except ConfigError as error:
                 source.fault(("captures", name), str(error))
+
+    def check_captures(self, source: Source) -> None:
+        """Note the expressions of a file that stand for nothing."""
+        for name in source.values.get("captures") or {}:
+            if name in self.expressions and name not in self.used:
+                meant = guess(name, self.used)
+                meant = meant if "mean" in meant else "; take it out"
+                told = f"no topic has {{{name}}}{meant}"
+                source.fault(("captures", name), told)
 
     def shape(self, kind: str, name: str) -> Shape | None:
         """Give what a field of a kind takes; None where the kind has no such field."""
@@ -101,6 +117,7 @@ class Terms:
     def pattern(self, text: str) -> Pattern:
         """Read a pattern with the captures of this map. Raise ConfigError."""
         found = pattern(text, self.expressions)
+        self.used.update(found.captures)
         for name in OURS:
             if name in found.captures:
                 raise ConfigError(f"{{{name}}} cannot be captured: it is ours; choose another name")
@@ -108,6 +125,9 @@ class Terms:
 
     def path(self, text: str) -> Path:
         """Read a path into JSON. Raise ConfigError."""
+        if _INDEX.search(text):
+            better = _INDEX.sub(r".\1", text)
+            raise ConfigError(f"found {text!r}; a place in a list is written {better!r}")
         steps = tuple(
             self.pattern(step) if "{" in step or "}" in step else step for step in text.split(".")
         )
@@ -140,7 +160,35 @@ def _expression(name: str, expression: str) -> str:
         re.compile(expression)
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"not a regular expression: {error}") from error
+    _check_effort(expression)
     return f"(?:{expression})"
+
+
+def _check_effort(expression: str) -> None:
+    """Raise ConfigError where a text may take for ever: what repeats is repeated as a whole.
+
+    ([a-z]+)+ takes twice as long with each letter; so anybody could stop the bridge by a topic.
+    """
+    varies = [False]  # for each open bracket: whether there is more than one way to fit
+    closed = False
+    open_ends = 0
+    for part in _TOKEN.findall(expression):
+        repeats = part in ("*", "+") or ("," in part and part[0] == "{")
+        if (repeats or part[0] == "{") and closed:
+            raise ConfigError(
+                "what repeats, or has a choice, stands in a bracket that is repeated; some topics"
+                " would take for ever. Write it without the outer repetition"
+            )
+        open_ends += part in ("*", "+") or part.endswith(",}")
+        if part[0] == "(":
+            varies.append(False)
+        elif repeats or part in ("?", "|"):
+            varies[-1] = True
+        closed = part == ")" and varies.pop()
+        if closed:
+            varies[-1] = True
+    if open_ends > _MOST_OPEN:
+        raise ConfigError(f"found {open_ends} times * or +, expected at most {_MOST_OPEN}")
 
 
 def guess(word: str, known: Iterable[str]) -> str:
