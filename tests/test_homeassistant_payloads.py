@@ -481,6 +481,11 @@ def test_an_id_is_read_back_as_what_it_stands_for(where: Place, text: str) -> No
     assert place(text) == where
 
 
+def test_an_entity_id_has_no_two_underscores_beside_each_other() -> None:
+    assert Place("old_", "_inverter").entity_id("sensor", "x__y_") == "sensor.old_inverter_x_y"
+    assert Place("_", "_").entity_id("sensor", "_") == "sensor.bus"
+
+
 @pytest.mark.parametrize(
     "text", ["", "heliobus_", "heliobus_farm", "farm_inverter", "heliobus_a-b-c-d", "heliobus_a-"]
 )

@@ -382,7 +382,18 @@ def test_a_removal_that_crosses_a_change_does_not_remove_it() -> None:
     broker.put(CONFIG, changed.payload)
     broker.hear("homeassistant/status", b"online")
     assert broker.after() == [CONFIG]
-    assert broker.start() == []
+    broker.put("heliobus/farm/bank/info", info("soc_percent", kind="battery"))
+    broker.after()
+    assert broker.after(DAY_S) == []
+    assert broker.configs == ["heliobus_farm_inverter", "heliobus_farm_bank"]
+
+
+def test_what_changes_just_after_its_owner_removed_it_is_told_again() -> None:
+    broker = started("mode")
+    broker.put(CONFIG, b"")
+    assert broker.after(0.2) == []
+    broker.put(INFO, info("mode", title="Shed"))
+    assert broker.after() == [CONFIG]
 
 
 # ---------------------------------------------------------------------- what has come back
