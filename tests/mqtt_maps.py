@@ -1,7 +1,7 @@
 """What the tests of maps share: their rows, what is expected of each, and what becomes of it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,25 @@ class Rows:
         ids = [f"{at} {case[0]}" for at, case in enumerate(found)]
         return pytest.mark.parametrize(("topic", "payload", "expected"), found, ids=ids)
 
+    def tests(self) -> tuple[Callable[..., None], ...]:
+        """Give the tests of the rows, in the order of what they say."""
+
+        @self.cases
+        def decoded(topic: str, payload: str, expected: Any) -> None:
+            assert self.decoded(topic, payload) == expected
+
+        @self.cases
+        def read(topic: str, payload: str, expected: Any) -> None:
+            assert self.read(topic, payload) == expected
+
+        def new() -> None:
+            self.check_new()
+
+        def units() -> None:
+            self.check_units()
+
+        return decoded, read, new, units
+
     @cached_property
     def answers(self) -> Mapping[Said, Mapping[str, Any]]:
         """Give what `heliobus decode` says of each."""
@@ -120,6 +139,13 @@ class Rows:
         said = [{"topic": row["topic"], "payload": row["payload"]} for row in self.new]
         for row, answer in zip(self.new, decode_lines(self.map_name, said), strict=True):
             check_new_row(row, answer)
+
+    def check_units(self) -> None:
+        """Check that each value has the unit that its row states."""
+        for said, unit in self.units.items():
+            answer = self.answers[said]
+            if unit and answer.get("values") and "command" not in answer:
+                assert set(answer["units"].values()) == {unit}, said
 
     def decoded(self, topic: str, payload: str) -> Any:
         """Give what `heliobus decode` says of a row, in the words of the tables."""

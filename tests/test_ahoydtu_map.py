@@ -31,25 +31,12 @@ EXPECTED: dict[tuple[str, str], Any] = {
 ROWS = Rows("ahoydtu", EXPECTED)
 
 
-@ROWS.cases
-def test_a_row_is_decoded_to_what_it_means(topic: str, payload: str, expected: Any) -> None:
-    assert ROWS.decoded(topic, payload) == expected
-
-
-@ROWS.cases
-def test_the_codec_makes_the_same_of_it(topic: str, payload: str, expected: Any) -> None:
-    assert ROWS.read(topic, payload) == expected
-
-
-def test_a_row_of_which_nobody_has_said_what_it_means_is_taken_in() -> None:
-    ROWS.check_new()
-
-
-def test_each_value_has_the_unit_that_its_row_states() -> None:
-    for said, unit in ROWS.units.items():
-        answer = ROWS.answers[said]
-        if unit and answer.get("values") and "command" not in answer:
-            assert set(answer["units"].values()) == {unit}, said
+(
+    test_a_row_is_decoded_to_what_it_means,
+    test_the_codec_makes_the_same_of_it,
+    test_a_row_of_which_nobody_has_said_what_it_means_is_taken_in,
+    test_each_value_has_the_unit_that_its_row_states,
+) = ROWS.tests()
 
 
 # ---------------------------------------------------------------------- how it lives
