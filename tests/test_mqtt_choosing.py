@@ -1,5 +1,6 @@
 """Rules that look into the payload before they take a message, and topics outside the base."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,9 @@ def taken(folder: Path, topic: str, payload: str) -> str:
     """Say in a word by which rule a message is taken."""
     match = Finder(load(folder, MAP)).find(topic)
     assert match is not None
-    found = settled(match, payload.encode())
+    found, read = settled(match, payload.encode())
+    if match.rule.chooses:
+        assert read == json.loads(payload)  # so nobody has to read it again
     if found is None:
         return "nothing"
     return found.rule.command or found.rule.ignore or found.rule.device

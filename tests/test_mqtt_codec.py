@@ -27,7 +27,7 @@ topics:
       turned: {field: battery_w, sign: -1}
       fahrenheit: {field: device_c, scale: 0.5555555555555556, offset: -17.77777777777778}
       share: {field: power_factor, scale: 0.01, beyond: 2}
-      bounded: {field: output_hz, smallest: 10, largest: 70}
+      bounded: {field: output_hz, largest: 70}
       dropped: {field: pv_w, drop: [-1, "none", false]}
       on: output_on
       count: fault_code
@@ -67,7 +67,6 @@ def value(folder: Path, leaf: str, payload: str) -> dict[str, Any]:
         ("share", "1.001", 1.001),
         ("bounded", "50", 50),
         ("bounded", "198.4", None),
-        ("bounded", "0", None),
         ("dropped", "-1.00", None),
         ("dropped", "none", None),
         ("dropped", "1", 1),

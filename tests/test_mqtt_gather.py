@@ -392,20 +392,12 @@ topics:
   - topic: "{n}"
     device: meter
     payload: json
-    whole: true
     time: {at: ts, as: unix}
     group: ""
     empty: gone
     values: {power: power_w, current: current_a}
 """
 )
-
-
-def test_a_whole_message_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
-    hall = Hall(tmp_path, WHOLE)
-    hall.say("b/1", '{"power": 1, "current": 2}')
-    hall.say("b/1", '{"power": 3}')
-    assert [r.values for r in hall.wait()] == [{"power_w": 1, "current_a": 2}, {"power_w": 3}]
 
 
 def test_a_message_says_of_when_it_is(tmp_path: Path) -> None:

@@ -121,12 +121,10 @@ class Mqtt:
         return refused
 
     def _hear(self, match: Match, message: Message, now: Moment) -> None:
-        rule, live = match.rule, not message.retained
-        if rule.chooses:
-            taker = settled(match, message.payload)
-            if taker is None:
-                return
-            match, rule = taker, taker.rule
+        taker, body = settled(match, message.payload)
+        if taker is None:
+            return
+        match, rule, live = taker, taker.rule, not message.retained
         if self._map.keepalive:
             self._speaking.heard(match.captures)
         if rule.command:
@@ -135,7 +133,7 @@ class Mqtt:
         if rule.distinct and live:
             self._watching.distinct(message.topic, message.payload, rule, now.s)
         try:
-            said = hear(match, message.payload)
+            said = hear(match, message.payload, body)
         except FrameError as error:
             if live or rule.use_retained:
                 self._refuse([(message, str(error))], self._known(match))

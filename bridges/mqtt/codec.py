@@ -19,6 +19,7 @@ MOST_TOPICS = 10_000  # remembered
 LONGEST_TOPIC = 256
 LONGEST_PAYLOAD = 256_000
 LONGEST_INFO = 120
+UNREAD = object()
 # Clocks of today: 2020 to 2100. Others have not been set.
 _EARLIEST_MS, _LATEST_MS = 1_577_836_800_000, 4_102_444_800_000
 
@@ -118,8 +119,11 @@ def _agree(own: Captures, captures: Captures) -> bool:
     return all(captures.get(name, text) == text for name, text in own.items())
 
 
-def hear(match: Match, payload: bytes) -> list[Said]:
-    """Read what a message says. Raise FrameError where nothing of it can be read."""
+def hear(match: Match, payload: bytes, body: Any = UNREAD) -> list[Said]:
+    """Read what a message says. Raise FrameError where nothing of it can be read.
+
+    `body`: its JSON, where that has been read already.
+    """
     rule = match.rule
     if rule.ignore or not (rule.values or rule.online):
         return []
@@ -128,16 +132,16 @@ def hear(match: Match, payload: bytes) -> list[Said]:
     if not payload.strip():
         return _empty(match)
     text = payload.decode(errors="replace")
-    return _json(match, payload, text) if rule.json else _leaf(match, text, text.strip())
+    return _json(match, payload, text, body) if rule.json else _leaf(match, text, text.strip())
 
 
-def _json(match: Match, payload: bytes, text: str) -> list[Said]:
+def _json(match: Match, payload: bytes, text: str, read: Any) -> list[Said]:
     rule = match.rule
     if rule.objects and not text.lstrip().startswith("{"):
         return []
-    whole = _parsed(text)
+    whole = _parsed(text) if read is UNREAD else read
     if not _fulfils(whole, rule):
-        return hear(match.otherwise, payload) if match.otherwise else []
+        return hear(match.otherwise, payload, whole) if match.otherwise else []
     if rule.told:
         match = replace(match, captures={**match.captures, **(_told(whole, rule) or {})})
     body = _first(whole, rule.at)
@@ -150,21 +154,21 @@ def _json(match: Match, payload: bytes, text: str) -> list[Said]:
     return said
 
 
-def settled(match: Match, payload: bytes) -> Match | None:
-    """Give the rule that takes a message, where its payload decides; None: none does.
+def settled(match: Match, payload: bytes) -> tuple[Match | None, Any]:
+    """Give the rule that takes a message, and its JSON where that was read to see it.
 
-    What is no JSON stays with the first one, which says so.
+    None: none takes it. What is no JSON stays with the first one, which says so.
     """
     if not match.rule.chooses:
-        return match
+        return match, UNREAD
     try:
         whole = _parsed(payload[:LONGEST_PAYLOAD].decode(errors="replace"))
     except FrameError:
-        return match
+        return match, UNREAD
     found: Match | None = match
     while found is not None and not _fulfils(whole, found.rule):
         found = found.otherwise
-    return found
+    return found, whole
 
 
 def _fulfils(whole: Any, rule: Rule) -> bool:

@@ -40,8 +40,9 @@ class _Decoding:
             raise FrameError(f"no topic of the map fits {topic!r:.200}")
         text = payload if isinstance(payload, str) else json.dumps(payload)
         body = text.encode(errors="replace")
-        match = settled(match, body) or match
-        answers = [self._told(said) for said in hear(match, body)]
+        taker, read = settled(match, body)
+        match = taker or match
+        answers = [self._told(said) for said in hear(match, body, read)]
         answer = answers[0] if answers else {"values": {}, "units": {}}
         if answers[1:]:
             answer["others"] = answers[1:]

@@ -1,7 +1,6 @@
 """The values of one device: what of them can be true, and how long and when they count."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -95,7 +94,7 @@ class Holding:
         """Take in what a message says. Give whether anything is other than before."""
         name = said.rule.group
         group = self._sort.groups.get(name, _NO_GROUP)
-        if name in self._cadences and not message.retained:
+        if name in self._cadences:
             self._cadences[name].note(now.s)
         found: dict[Key, Any] = {}
         found.update(said.values)
@@ -111,8 +110,6 @@ class Holding:
             self._waiting[key] = entry
             old = self._entries.get(key)
             changed |= holds and (None if old is None else old.value) != value
-        if said.rule.whole:
-            changed |= self._drop_others(name, found, now)
         return changed
 
     def settle(self, now: "Moment") -> None:
@@ -126,12 +123,6 @@ class Holding:
             for key, entry in waiting.items():
                 if key in first and holds[entry.group]:
                     self._judge(key, entry, now)
-
-    def _drop_others(self, group: str, found: Mapping[Key, Any], now: "Moment") -> bool:
-        gone = [k for k, one in self._entries.items() if one.group == group and k not in found]
-        for key in gone:
-            self._remove(key, now)
-        return bool(gone)
 
     def _judge(self, key: Key, entry: _Entry, now: "Moment") -> bool:
         """Show a value that can be true. Give whether anything is other than before."""

@@ -120,7 +120,6 @@ class _Making:
                 for path, wanted in (values.get("when") or {}).items()
             ),
             told=told,
-            whole=values.get("whole", False),
             group=values.get("group", ""),
             beat=values.get("beat", True),
             use_retained=values.get("retained") == "use",
@@ -184,7 +183,6 @@ class _Making:
             scale=more.get("scale"),
             beyond=more.get("beyond"),
             offset=more.get("offset", 0.0),
-            smallest=more.get("smallest", -math.inf),
             largest=more.get("largest", math.inf),
             sign=-1 if more.get("sign") == -1 else 1,
             words=more.get("words"),

@@ -177,7 +177,7 @@ def converted(raw: Any, target: "Target", shape: "Shape") -> Any:
 def measured(raw: Any, target: "Target") -> float | int | None:
     """Read a number and reckon with it as the map says; None for none. Raise FrameError."""
     found = number(raw)
-    if found is None or not target.smallest <= found <= target.largest:
+    if found is None or found > target.largest:
         return None
     return scaled(found, target)
 

@@ -51,7 +51,6 @@ class Target:
     scale: float | None = None
     beyond: float | None = None
     offset: float = 0.0
-    smallest: float = -math.inf
     largest: float = math.inf
     sign: int = 1
     words: Mapping[str, Plain] | None = None
@@ -92,7 +91,6 @@ class Rule:
     under: "Template | None" = None
     when: tuple[tuple[Path, frozenset[str]], ...] = ()
     told: "tuple[tuple[Pattern, Path], ...]" = ()
-    whole: bool = False
     group: str = ""
     beat: bool = True
     use_retained: bool = False
@@ -145,7 +143,7 @@ class Sort:
     identity: "Mapping[str, Template]" = field(default_factory=dict)
     every_s: float = 60.0
     silent_s: float = math.inf
-    heartbeat_s: float = 60.0
+    heartbeat_s: float = 60.0  # while it speaks and nothing changes, a sample so often
     quiet_s: float | None = None  # None: each message makes a sample
     most_s: float = 3.0
     groups: Mapping[str, Group] = field(default_factory=dict)

@@ -14,7 +14,6 @@ from heliobus.errors import ConfigError
 # Without `silent`, a device is offline after so many of its turns, and not sooner than this.
 _SILENT_TURNS, _SILENT_S = 10, 120.0
 _EVERY_S = 60.0
-_HEARTBEAT_S = 60.0
 _MOST_S = 3.0
 _MOST_KW = 1000.0
 _AGE = "data_age_s"
@@ -77,7 +76,6 @@ class _Making:
             identity=self._identity(),
             every_s=every_s,
             silent_s=values.get("silent", usual_s),
-            heartbeat_s=values.get("heartbeat", _HEARTBEAT_S),
             quiet_s=None if gather is None else gather.get("quiet", 0.0),
             most_s=_MOST_S if gather is None else gather.get("most", _MOST_S),
             groups=self._groups(),
