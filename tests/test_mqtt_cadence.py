@@ -109,6 +109,27 @@ def test_an_opendtu_that_speaks_seldom_and_then_is_gone_is_offline_in_the_end() 
 # ---------------------------------------------------------------------- what is not learned
 
 
+@pytest.mark.parametrize("said", [True, False])
+def test_the_time_in_which_it_was_away_is_no_cadence(*, said: bool) -> None:
+    place = Place()
+    for _ in range(5):
+        place.hear(*dtu())
+        place.wait(5)
+    if said:
+        place.hear(("dtu/status", "offline"))
+    place.wait(700, step_s=1)
+    if said:
+        place.hear(("dtu/status", "online"))
+    else:
+        place.connect()
+    place.hear(*dtu())
+    place.wait(110, step_s=1)
+    assert place.listener.devices["roof"].online is True
+    place.wait(20, step_s=1)
+    assert place.listener.devices["roof"].online is False
+    assert place.listener.devices["roof"].every_s == 5.0
+
+
 def test_what_its_owner_says_is_not_changed_by_how_a_device_speaks(tmp_path: Path) -> None:
     # Also where it is what the map says.
     hall = Hall(tmp_path, BOX, devices={"box_1": {"every": 5.0}}, silent=60.0)

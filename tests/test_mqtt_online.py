@@ -19,6 +19,7 @@ def test_what_was_under_way_when_an_opendtu_went_makes_no_reading() -> None:
     before = len(place.readings)
     place.hear(("dtu/status", "offline"))
     place.hear(*dtu())
+    place.wait(0.5)
     place.hear(*status(reachable="1", producing="1", last_update=place.unix_s), *channels())
     place.wait(60)
     assert place.readings[before:] == []

@@ -370,6 +370,20 @@ def test_a_time_out_of_reach_allows_no_more_than_an_hour_of_full_power(
     assert (502.346 in place.seen(INVERTER, "yield_kwh")) is not shown
 
 
+def test_a_night_is_no_time_to_rise_also_when_the_connection_was_lost_in_it() -> None:
+    place = Place()
+    cycle(place, total="502.345")
+    last = place.unix_s
+    for minute in range(12 * 60):
+        if minute == 6 * 60:
+            place.connect()
+        place.hear(*dtu())
+        place.hear(*status(reachable="0", producing="1", last_update=last))
+        place.wait(60, step_s=30)
+    cycle(place, total="522.345")
+    assert place.seen(INVERTER, "yield_kwh")[-1] == 502.345
+
+
 def test_what_was_made_while_nobody_listened_counts() -> None:
     place = Place()
     cycle(place, total="502.345")

@@ -119,15 +119,13 @@ class Counter:
 
     def _leave(self, place: _Place) -> None:
         """Go to another place; from one that begins anew it may have been an error."""
-        good, self._good, place.was_good = self._good, place, False
+        good, self._good = self._good, place
         self._other = good if self._anew and good is not None and place.kwh < good.kwh else None
         if self._other is not None:
             self._other.was_good = True
 
     def _believes(self, kwh: float, now_s: float, day: Day) -> bool:
         """Note a value that cannot follow. Say whether it is there that the counter goes on."""
-        if kwh <= 0 and not self._anew:
-            return False
         good, other = self._good, self._other
         if other is None or not self._goes_on(other, kwh, now_s):
             self._other = _Place(kwh, now_s, now_s, kwh)
@@ -137,7 +135,7 @@ class Counter:
             return True
         if kwh > self._most_kwh(day._replace(hours=24.0)):
             return False
-        times = good.times if good is not None and good.kwh > 0 else 0
+        times = 0 if good is None else good.times
         if kwh <= other.first_kwh or other.times <= max(LEAST_TIMES, min(times, MOST_TIMES)):
             return False
         return times < MOST_TIMES or now_s - other.since_s >= BELIEVED_S
