@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridges.mqtt import maps
+from bridges.mqtt.codec import LONGEST_TOPIC
 from heliobus import contract
 from heliobus.errors import ConfigError
 from tests.helpers import ROOT
@@ -45,6 +46,17 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def decoded(map_name: str, *said: tuple[str, Any]) -> list[dict[str, Any]]:
     lines = [{"topic": topic, "payload": payload} for topic, payload in said]
     return decode_lines(map_name, lines)
+
+
+def test_each_hint_that_the_page_of_the_bridge_explains_is_said_somewhere() -> None:
+    folder = ROOT / "bridges" / "mqtt"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    rows = page.partition("## No answer?")[2].partition("\n## ")[0]
+    hints = re.findall(r"`((?:\w+ ){2,}\w+)", rows)
+    assert len(hints) > 4
+    said = "".join(path.read_text() for path in [*folder.glob("*.py"), *folder.glob("maps/*.yaml")])
+    said = said.replace("{LONGEST_TOPIC}", str(LONGEST_TOPIC))
+    assert [hint for hint in hints if hint not in said] == []
 
 
 def section(title: str) -> str:
