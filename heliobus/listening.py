@@ -152,8 +152,10 @@ class Listening:
             return
         good = self._bridge.put(heard.name, heard.kind, reading.values, reading.measured_s)
         known = self._fields.get(heard.name, {})
-        if not known.keys() >= good.keys():
-            self._fields[heard.name] = {**known, **dict.fromkeys(good, heard.every_s)}
+        # A listener learns how often a device speaks.
+        paced = next(iter(known.values()), None) == heard.every_s
+        if not paced or not known.keys() >= good.keys():
+            self._fields[heard.name] = dict.fromkeys((*known, *good), heard.every_s)
 
     def _tell(self, devices: Mapping[str, Shown]) -> None:
         """Log who has come and gone, and what the owner should know, each once."""

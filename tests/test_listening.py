@@ -152,6 +152,20 @@ def test_what_is_learned_later_is_told_later(site: Site, ear: Ear) -> None:
         told(site, "hm800/info", b"pv_w", b"output_w", b"HM-800")
 
 
+def test_how_often_a_device_speaks_may_be_learned(site: Site, ear: Ear) -> None:
+    with listening(bridge(site), ear):
+        say(ear, "hm800/values", {"pv_w": 5, "every": 5})
+        told(site, "hm800/info", b"pv_w")
+        say(ear, "hm800/values", {"output_w": 4, "every": 600})
+        found = told(site, "hm800/info", b"output_w", b"600")
+    info = json.loads(found["hm800/info"])
+    assert info["every_s"] == 600.0
+    assert {name: one["every_s"] for name, one in info["fields"].items()} == {
+        "pv_w": 600.0,
+        "output_w": 600.0,
+    }
+
+
 def test_samples_are_journaled_from_the_first_on(site: Site, ear: Ear) -> None:
     for count in range(5):
         say(ear, f"hm{count}/values", {"pv_w": count}, retain=True)

@@ -393,6 +393,12 @@ def test_what_was_made_while_nobody_listened_counts() -> None:
     place.hear(("dtu/status", "online"))
     cycle(place, total="542.345")
     assert place.newest(INVERTER)["yield_kwh"] == 542.345
+    asleep(place, place.unix_s)
+    place.connect()
+    place.wait(10 * 3600, step_s=60)
+    place.connect()
+    cycle(place, total="582.345")
+    assert place.newest(INVERTER)["yield_kwh"] == 582.345
 
 
 def test_totals_that_jump_because_an_inverter_was_added_are_taken_in_the_end() -> None:

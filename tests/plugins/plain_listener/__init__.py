@@ -62,6 +62,7 @@ class Plain:
                     heard.error = str(error)
                     return [Refused(message.topic, str(error), {"payload": message.payload})]
                 heard.online = True
+                heard.every_s = float(values.pop("every", heard.every_s))
                 model = str(values.pop("model", heard.identity.model))
                 heard.identity = Identity(maker="Acme", model=model)
                 self._ready.append(Reading(device, values, now.s))
