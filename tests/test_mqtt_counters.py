@@ -130,6 +130,12 @@ def test_the_first_value_of_a_lifetime_is_not_zero() -> None:
     assert shown(found, *values) == [None, None, 502.345, 502.346]
 
 
+def test_a_house_without_pv_has_an_export_of_zero() -> None:
+    found = Counter("export_kwh", 5.0)
+    assert shown(found, 0.0, 0.0, 0.0, 0.01, 0.02) == [0.0, 0.0, 0.0, 0.01, 0.02]
+    assert shown(Counter("export_kwh", 5.0), 0.0, 502.345, 0.0) == [0.0, 502.345, None]
+
+
 def test_a_zero_of_today_that_comes_first_is_shown_and_proves_nothing() -> None:
     found = Counter("yield_today_kwh", 5.0)
     assert shown(found, 0.0, 0.0, 1.2, 1.2) == [0.0, 0.0, 1.2, 1.2]

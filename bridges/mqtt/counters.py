@@ -4,8 +4,9 @@ A counter goes on from where it was and rises no faster than the device's power 
 or leaps is left out, and what does so again and again is another place where it may be.
 Another place is believed once it has risen there and was seen there more often than at the one
 before: more than 3 times, and never more than 30 times and for 10 minutes.
-Zero proves nothing, as devices say it while they know nothing: a counter of a lifetime neither
-begins there nor goes there.
+Zero proves nothing, as devices say it while they know nothing: a counter of a lifetime never goes
+there, and that of a yield does not begin there; another may stay at zero for ever, as the export
+of a house without PV, and is shown there.
 A counter that begins anew may fall to about zero when a second message says so, and goes back at
 once if it was an error; that of today may be what the power gives since midnight on a new day.
 Time in which the device says that its values do not count, as in a night, allows the rise of one
@@ -77,6 +78,7 @@ class Counter:
         self._anew = self._today or any(
             part in name for part in ("session_", "_partial_", "_resettable_")
         )
+        self._may_be_zero = self._anew or "yield" not in name
         self._good: _Place | None = None
         self._other: _Place | None = None
         self._day = 0
@@ -85,7 +87,7 @@ class Counter:
         """Judge a new value; `now_s` leaves out the time in which the counter cannot have risen."""
         good = self._good
         if kwh <= 0 and good is None:
-            return Verdict(kwh if self._anew else None)
+            return Verdict(kwh if self._may_be_zero else None)
         if self._fits(kwh, now_s, day):
             return self._go_on(kwh, now_s, day)
         known = self._other is not None and self._goes_on(self._other, kwh, now_s)
