@@ -138,5 +138,6 @@ def test_a_retained_command_to_ahoy_is_reported() -> None:
     place.wait(2)
     assert list(place.listener.hints) == [
         "a command is retained on inverter/ctrl/power/0: AhoyDTU obeys it again at each connect."
-        " Clear it with: mosquitto_pub -r -n -t inverter/ctrl/power/0"
+        " Clear it, as a user that may write there, with:"
+        " mosquitto_pub -r -n -t inverter/ctrl/power/0"
     ]

@@ -491,8 +491,8 @@ def test_a_retained_command_is_told_with_what_clears_it(tmp_path: Path) -> None:
     hall.say("b/1/set/off", "1")
     hall.wait(1)
     assert hall.bridge.hints == [
-        "a command is retained on b/1/set/a b: it obeys again. Clear it with:"
-        " mosquitto_pub -r -n -t 'b/1/set/a b'"
+        "a command is retained on b/1/set/a b: it obeys again."
+        " Clear it, as a user that may write there, with: mosquitto_pub -r -n -t 'b/1/set/a b'"
     ]
     hall.say("b/1/set/a b", "")
     hall.wait(1)

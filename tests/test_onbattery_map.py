@@ -128,7 +128,8 @@ def test_a_retained_command_to_the_limiter_is_reported() -> None:
     place.wait(2)
     assert list(place.listener.hints) == [
         "a command is retained on solar/powerlimiter/cmd/mode: the power limiter obeys it again at"
-        " each connect. Clear it with: mosquitto_pub -r -n -t solar/powerlimiter/cmd/mode"
+        " each connect. Clear it, as a user that may write there, with:"
+        " mosquitto_pub -r -n -t solar/powerlimiter/cmd/mode"
     ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridges.mqtt.simulated_topics import of_dtu
+from bridges.mqtt.simulator import VARIANTS
 from heliobus import cli, contract
 from tests.helpers import ROOT, require_program
 from tests.mqtt_maps import decode_lines
@@ -28,7 +29,7 @@ def test_every_command_for_the_broker_works(
         line for block in blocks(PAGE) if block.kind == "sh" for line in block.text.splitlines()
     ]
     commands = [shlex.split(line, comments=True) for line in lines if " broker " in line]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for words in commands:
         assert words[0] == "heliobus"
         assert cli.run(["-c", "heliobus.yaml", *words[1:]]) == 0, capsys.readouterr().err
@@ -37,6 +38,8 @@ def test_every_command_for_the_broker_works(
     acl = (tmp_path / "mqtt" / "acl").read_text()
     of_bridge = acl.partition("user dtu\n")[2].partition("\n\n")[0].splitlines()
     assert "topic read solar/#" in of_bridge
+    of_dtu = acl.partition("user opendtu\n")[2].partition("\n\n")[0].splitlines()
+    assert of_dtu == ["topic readwrite solar/#", "topic readwrite homeassistant/#"]
 
 
 def test_the_decoded_topic_is_decoded_so() -> None:
@@ -55,11 +58,23 @@ def test_the_fields_that_the_page_names_are_those_of_the_map() -> None:
         assert field in answer["values"], topic
 
 
-def test_the_hints_that_the_page_quotes_begin_as_those_of_the_map() -> None:
+def test_the_hints_that_the_page_quotes_begin_as_they_are_said() -> None:
     quoted = re.findall(r'^\| "(?:… )?(.*?)(?: …)?" \|', PAGE, re.MULTILINE)
-    assert len(quoted) == 3
+    assert len(quoted) == 4
+    said = MAP + (ROOT / "heliobus" / "listening.py").read_text(encoding="utf-8")
     for hint in quoted:
-        assert hint in " ".join(MAP.split()), hint
+        assert hint in " ".join(said.split()), hint
+
+
+def test_every_variant_that_can_be_simulated_is_told() -> None:
+    page = PAGE.partition("## Without an OpenDTU")[2].partition("\n## ")[0]
+    assert ["day", *re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)] == [*VARIANTS]
+
+
+def test_every_configuration_keeps_the_archive() -> None:
+    files = [block.text for block in blocks(PAGE) if "sinks:" in block.text]
+    assert len(files) == 4
+    assert all('archive: {type: sql, url: "sqlite:///history.db"}' in text for text in files)
 
 
 def test_every_kind_that_the_page_names_is_one() -> None:

@@ -45,8 +45,8 @@ class Watching:
             self._commands.pop(topic, None)
         elif retained and len(self._commands) < _MOST_COMMANDS:
             self._commands[topic] = (
-                f"a command is retained on {topic}: {rule.command}. Clear it with:"
-                f" mosquitto_pub -r -n -t {shlex.quote(topic)}"
+                f"a command is retained on {topic}: {rule.command}. Clear it, as a user"
+                f" that may write there, with: mosquitto_pub -r -n -t {shlex.quote(topic)}"
             )
 
     def distinct(self, topic: str, payload: bytes, rule: Rule, now_s: float) -> None:
