@@ -122,9 +122,9 @@ class Archive:
     def column(self, device: Device, field: str) -> Column:
         """Tell how a field is shown."""
         known = self._contract.field(device.kind, field)
-        if known is None:
-            return Column(device.name, field, self._contract.unit(field))
-        return Column(device.name, field, known.unit, known.precision)
+        name = f"component {device.name}" if device.kind == health.KIND else device.name
+        unit = known.unit if known else self._contract.unit(field)
+        return Column(name, field, unit, known.precision if known else None)
 
     def samples(self, device: Device, span: Span = _EVER) -> Iterator[Sample]:
         """Give whole samples as they were stored, oldest first; `prev_ms` is not kept."""

@@ -253,6 +253,9 @@ def test_a_component_is_shown_where_no_device_has_its_name_or_by_its_kind(
         out = io.StringIO()
         history_command(farm, device, "uptime_s", since_s=86400, csv=True, out=out, kind=kind)
         assert out.getvalue().splitlines()[1:] == ["2026-11-21T10:00:10.000Z,7.0"]
+    out = io.StringIO()
+    history_command(farm, "axpert", "uptime_s", since_s=86400, csv=False, out=out)
+    assert out.getvalue().split("\n")[0].endswith("  component axpert uptime_s (s)")
     with pytest.raises(ConfigError, match="no meter 'inverter'"):
         history_command(
             farm, "inverter", "x", since_s=60, csv=False, out=io.StringIO(), kind="meter"
