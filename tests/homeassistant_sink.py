@@ -59,10 +59,12 @@ class Broker:
             self.hear(*ENDS_READING)
         return self.after(LONGEST_READ_S if slow else READ_S)
 
-    def hear(self, topic: str, body: Any, *, retained: bool = False) -> str | None:
+    def hear(
+        self, topic: str, body: Any, *, retained: bool = False, certain: bool = True
+    ) -> str | None:
         """Let the sink hear a message: JSON, or bytes as they are. Give why it is refused."""
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
-        refused = self.sink.take(Message(topic, payload, retained), self.now_s)
+        refused = self.sink.take(Message(topic, payload, retained, certain=certain), self.now_s)
         if refused is not None:
             self.refused.append(refused)
         return refused

@@ -252,6 +252,15 @@ def test_a_value_that_does_not_fit_is_refused(name: str, text: bytes, reason: st
     assert one.publish() == []
 
 
+def test_a_value_that_may_be_retained_is_refused() -> None:
+    one = broker()
+    assert one.hear(VALUES + "restart", b"PRESS", certain=False) == (
+        "the broker speaks MQTT 3.1.1 only, where a retained value looks like a new one;"
+        " use a broker that speaks MQTT 5, such as mosquitto"
+    )
+    assert one.publish() == []
+
+
 def test_a_retained_value_is_refused() -> None:
     one = broker()
     assert one.hear(VALUES + "restart", b"PRESS", retained=True) == (

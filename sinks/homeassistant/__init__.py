@@ -229,6 +229,11 @@ class HomeAssistant:
                 "a retained value is not taken: it would be set again at every connect; remove it"
                 f" with mosquitto_pub -r -n -t {message.topic}"
             )
+        if not message.certain:
+            raise CommandError(
+                "the broker speaks MQTT 3.1.1 only, where a retained value looks like a new one;"
+                " use a broker that speaks MQTT 5, such as mosquitto"
+            )
         info = self._known.infos.get(Place(address.site, device))
         if info is None:
             raise CommandError(f"no device is called {device} at {address.site}")
