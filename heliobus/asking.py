@@ -29,7 +29,7 @@ class Asking:
     finds = False
     hands_off = "not asking it. Remove it from one of the two"
 
-    def __init__(self, bridge: BridgeSettings, kind: type[Bridge]) -> None:
+    def __init__(self, bridge: BridgeSettings, kind: type[Bridge[Any]]) -> None:
         self._devices = {d.name: Polled(d, kind(d)) for d in bridge.devices}
         self._pollers: list[Poller] = []
 

@@ -3,12 +3,11 @@
 `heliobus.poller` asks them, `heliobus.bridging` runs a component of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:  # a protocol needs no more than their names
-    from heliobus.link import Link
     from heliobus.sample import Values
     from heliobus.settings import DeviceSettings
 
@@ -35,8 +34,43 @@ class Identity:
     firmware: str = ""
 
 
-class Bridge(Protocol):
-    """One device on a link. A component's folder exports its class as BRIDGE."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A device behind another one that answers for it: an inverter of a gateway."""
+
+    kind: str
+    identity: Identity = Identity()
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one poll told of several devices, by the part's name; "" is the device itself."""
+
+    values: "Mapping[str, Values]"
+
+
+class Port(Protocol):
+    """An open way to devices, as the loop sees it; what it carries is between it and its bridge."""
+
+    url: str
+    name: str
+    tap: Callable[[str, bytes], None] | None
+
+    def close(self) -> None:
+        """Close; safe to call twice, from any thread."""
+        ...
+
+
+P_contra = TypeVar("P_contra", bound=Port, contravariant=True)
+
+
+class Bridge(Protocol[P_contra]):
+    """One device on a link. A component's folder exports its class as BRIDGE.
+
+    The class may have a static `open_link(url, devices)`, which opens the way to these devices of
+    one link; without it there is `heliobus.link.open_link`.
+    """
 
     def __init__(self, device: "DeviceSettings") -> None:
         """Take the settings; no I/O. Raise ConfigError for options that cannot work."""
@@ -44,7 +78,7 @@ class Bridge(Protocol):
 
     @property
     def kind(self) -> str:
-        """Name the kind of the contract."""
+        """Name the kind of the contract; "" while only the device itself could tell."""
         ...
 
     @property
@@ -60,10 +94,29 @@ class Bridge(Protocol):
         """Give what has been learned so far."""
         ...
 
-    def poll(self, link: "Link", group: str) -> "Values":
+    def poll(self, link: P_contra, group: str) -> "Values":
         """Ask one group. Raise FrameError (it failed this time), LinkError (open the link anew)."""
         ...
 
     def forget(self) -> None:
         """Forget what was learned: the link was lost, another device may be plugged in."""
+        ...
+
+
+@runtime_checkable
+class Gateway(Protocol):
+    """A bridge whose device answers for others, too. Their names are DEVICE_PART on the bus."""
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Give what is known to be behind it. None is ever taken away while the link is open."""
+        ...
+
+
+@runtime_checkable
+class Sleeper(Protocol):
+    """A bridge whose device is silent at night, which is no fault."""
+
+    def asleep(self) -> "Values | None":
+        """Give what to publish while it is silent; None: it should be awake, so it is offline."""
         ...

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from heliobus.bridge import Bridge, Group
 from heliobus.errors import FrameError, LinkError
@@ -40,7 +41,7 @@ def back_off_s(failures: int) -> float:
 class Polled:
     """One device as the loop sees it: what is due when, what is carried, how it went."""
 
-    def __init__(self, settings: DeviceSettings, bridge: Bridge) -> None:
+    def __init__(self, settings: DeviceSettings, bridge: Bridge[Any]) -> None:
         self.settings = settings
         self.name = settings.name
         self.bridge = bridge

@@ -18,11 +18,11 @@ N = TypeVar("N", bound=ast.AST)
 LAYERS = (
     # words, and logic that needs nothing but words
     "errors sample settings topics quantities faults claims line address exchange ports guard lazy"
-    " whole_file credentials tls paho",
+    " whole_file credentials tls paho modbus",
     "contract link clock checked_yaml simulation database",
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health",
-    "bridge listener sink follower archive history poller outbox speaking",
+    "bridge listener sink follower archive history poller outbox speaking master",
     "component source bridging asking listening intake sinking following",
     "process supervisor own_broker tally board",
     "catalogue check config_docs decode demo docs prepare simulate up watch",

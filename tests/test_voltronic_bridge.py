@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -73,7 +73,7 @@ NAK = answer("NAK")
 
 
 def test_it_is_what_the_kit_expects() -> None:
-    bridge: Bridge = BRIDGE(DeviceSettings("axpert", 5.0, "memory:"))
+    bridge: Bridge[Any] = BRIDGE(DeviceSettings("axpert", 5.0, "memory:"))
     assert bridge.kind == "inverter"
     assert bridge.groups[0].name == "status"
     assert [g.every_s for g in bridge.groups] == [5.0, 30.0, 30.0, 300.0, 300.0, math.inf]

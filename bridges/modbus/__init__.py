@@ -1,0 +1,1 @@
+"""Bridge to devices that have Modbus registers: meters, charge controllers, inverters."""
