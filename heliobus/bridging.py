@@ -15,7 +15,7 @@ from heliobus.component import Component
 from heliobus.contract import Contract
 from heliobus.errors import FrameError
 from heliobus.faults import Faults
-from heliobus.sample import Values, dumps, load_object
+from heliobus.sample import SIMULATED, Values, dumps, load_object
 from heliobus.settings import BridgeSettings, Settings
 from heliobus.source import Shown, Source
 
@@ -240,7 +240,8 @@ class BridgeComponent(Component):
             },
             "commands": {},
         }
-        return {**info, "takeover": True} if self._takeover else info
+        flags = {"takeover": self._takeover, SIMULATED: self.simulated}
+        return {**info, **{name: True for name, is_set in flags.items() if is_set}}
 
     def _field(self, kind: str, name: str, every_s: float) -> dict[str, Any]:
         field = self.contract.field(kind, name)

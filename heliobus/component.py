@@ -20,7 +20,7 @@ from heliobus.faults import Faults
 from heliobus.journal import Journal
 from heliobus.outbox import Outbox
 from heliobus.rejects import Rejects
-from heliobus.sample import dumps, time_text
+from heliobus.sample import SIMULATED, dumps, time_text
 from heliobus.settings import Settings
 from heliobus.topics import Topics
 from heliobus.waiting import Waiting
@@ -89,7 +89,9 @@ class Component:
             rejects=self.rejects,
             waiting=self._waiting,
             settings=settings.journal,
+            simulated=settings.simulated,
         )
+        self.simulated = settings.simulated
 
     # ------------------------------------------------------------------ for subclasses
 
@@ -207,6 +209,7 @@ class Component:
             "contract": self.contract.version,
             "time": time_text(self.clock.now_ms()),
             "uptime_s": round(uptime_s, 1),
+            **({SIMULATED: True} if self.simulated else {}),
             **({"dropped": self._dropped} if self._dropped else {}),
             **self.outbox.status(),
             **self.details(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from heliobus.contract import LARGEST_INTEGER
 from heliobus.errors import FrameError
-from heliobus.sample import Sample, Value, time_ms
+from heliobus.sample import SIMULATED, Sample, Value, time_ms
 
 KIND = "component"
 EVERY_MS = 60_000
@@ -46,6 +46,8 @@ class Health:
         """Give the sample of this status, or None: it is not due yet, or its time is no time."""
         online = status.get("state") != "offline"
         last = self._last.get((site, component))
+        # A will does not know; it is of whoever was online.
+        simulated = status.get(SIMULATED) is True if online or last is None else bool(last.marks)
         if not online and (last is None or last.values["is_online"] is False):
             return None  # what has long been gone is not news at every connect
         try:
@@ -57,7 +59,8 @@ class Health:
             if 0 <= passed_ms < EVERY_MS:
                 return None
         values = {"is_online": online, **(dict(_values(status, at_ms)) if online else {})}
-        sample = Sample(site, None, component, KIND, at_ms, None, values)
+        marks = {SIMULATED: True} if simulated else {}
+        sample = Sample(site, None, component, KIND, at_ms, None, values, marks)
         self._last[site, component] = sample
         return sample
 

@@ -11,7 +11,7 @@ from typing import Any
 from heliobus.contract import Contract
 from heliobus.cursor import MINUS_INFINITY, Key, Request, Requests, Track
 from heliobus.errors import FrameError
-from heliobus.sample import PROVISIONAL, Sample, parse_sample, time_ms
+from heliobus.sample import PROVISIONAL, SIMULATED, Sample, parse_sample, time_ms
 from heliobus.topics import BUS, SLUG, Address
 
 # Samples of publishers that are not ours, which nobody can be asked for again.
@@ -28,6 +28,7 @@ class Intake:
 
     `backfill_ms`: how much of the past a key without a cursor asks for; None: all there is.
     `reject(topic, reason, found)` takes what is refused, `lost(text)` hears of lost samples.
+    `simulated` False: what is marked so is not stored, though its stretch of time is complete.
     """
 
     def __init__(
@@ -38,12 +39,15 @@ class Intake:
         now_ms: Callable[[], int],
         reject: Callable[[str, str, Mapping[str, Any]], None],
         lost: Callable[[str], None],
+        simulated: bool = False,
     ) -> None:
         self._contract = contract
         self._backfill_ms = backfill_ms
         self._now_ms = now_ms
         self._reject = reject
         self._lost = lost
+        self._simulated = simulated
+        self.simulated_skipped = 0
         self._tracks: dict[Key, Track] = {}
         self._proposed: dict[Key, Track] = {}
         self._firsts: dict[Key, int] = {}
@@ -76,14 +80,14 @@ class Intake:
             first = prev_ms is None and self._is_first(key, sample.time_ms)
             prev_ms = sample.time_ms - 1 if first else prev_ms
             track = self._new_track(key, prev_ms, first=first)
-        if not track.has(sample.time_ms):
+        if not track.has(sample.time_ms) and self._is_wanted(sample):
             self.samples.append(sample)
         self._proposed[key] = track.take_state(prev_ms, sample.time_ms)
 
     def take_foreign(self, topic: str, sample: Sample) -> None:
         """Take in a sample that nobody can be asked for again."""
         sample = self._sifted(topic, sample)
-        if sample.marks.get("quality") != PROVISIONAL:
+        if sample.marks.get("quality") != PROVISIONAL and self._is_wanted(sample):
             self._foreign = [*self._foreign, sample][-FOREIGN_SAMPLES:]
 
     def take_history(self, topic: str, site: str, payload: bytes) -> None:
@@ -127,7 +131,14 @@ class Intake:
         except FrameError as error:
             self._reject(topic, str(error), {"sample": item})
             return
-        self.samples.append(sample)
+        if self._is_wanted(sample):
+            self.samples.append(sample)
+
+    def _is_wanted(self, sample: Sample) -> bool:
+        """Say whether a sample may be stored here; count the others."""
+        wanted = self._simulated or sample.marks.get(SIMULATED) is not True
+        self.simulated_skipped += not wanted
+        return wanted
 
     def take_status(self, site: str, bridge: str, body: Mapping[str, Any]) -> None:
         """Take in how a component is: whether it can be asked, and what its journal holds."""

@@ -10,6 +10,7 @@ from heliobus.errors import ConfigError, FrameError
 from heliobus.faults import Faults
 from heliobus.sample import (
     PROVISIONAL,
+    SIMULATED,
     Measured,
     Sample,
     Value,
@@ -36,7 +37,10 @@ MOST_RISING_MS = 60_000
 
 
 class Outbox:
-    """The way of a reading from a component to the bus. `put` may be called from any thread."""
+    """The way of a reading from a component to the bus. `put` may be called from any thread.
+
+    `simulated`: no hardware is behind it, and each sample is marked so.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Outbox:
         rejects: "Rejects",
         waiting: "Waiting",
         settings: "JournalSettings",
+        simulated: bool = False,
     ) -> None:
         self._name = name
         self._topics = topics
@@ -59,6 +64,7 @@ class Outbox:
         self._bus = bus
         self._settings = settings
         self._rejects = rejects
+        self._marks: dict[str, Value] = {SIMULATED: True} if simulated else {}
         self._faults = Faults(log)
         self._lock = threading.Lock()
         self._waiting = waiting
@@ -126,7 +132,7 @@ class Outbox:
                 time_ms=self._clock.stamp(measured.measured_s),
                 prev_ms=None,
                 values=measured.values,
-                marks={**measured.marks, "quality": PROVISIONAL},
+                marks={**self._marks, **measured.marks, "quality": PROVISIONAL},
             ).payload(),
             measured.device,
         )
@@ -147,7 +153,7 @@ class Outbox:
             time_ms=time_ms,
             prev_ms=last_ms,
             values=measured.values,
-            marks=measured.marks,
+            marks={**self._marks, **measured.marks},
         )
         payload = sample.payload()
         journaled = self._journal.append(sample, payload)

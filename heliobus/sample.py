@@ -23,6 +23,8 @@ RESERVED = frozenset(
 )
 # The mark `quality` of a state that only waits for the clock: to be shown, not to be stored.
 PROVISIONAL = "provisional"
+# The mark of what no hardware is behind: True, or absent.
+SIMULATED = "simulated"
 _ENVELOPE = frozenset({"time", "prev", "kind", "bridge"})
 _LONGEST_MARK = 32
 # What may stand in a topic, and in a key of a database.

@@ -112,7 +112,10 @@ class SinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A whole installation. Relative paths in the file start at `folder`."""
+    """A whole installation. Relative paths in the file start at `folder`.
+
+    `simulated`: no hardware is behind it, which every sample of it says.
+    """
 
     site: str
     folder: Path
@@ -123,3 +126,4 @@ class Settings:
     clock: ClockSettings = field(default_factory=ClockSettings)
     bridges: Mapping[str, BridgeSettings] = field(default_factory=dict)
     sinks: Mapping[str, SinkSettings] = field(default_factory=dict)
+    simulated: bool = False

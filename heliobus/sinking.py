@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from heliobus import topics as t
@@ -14,7 +14,7 @@ from heliobus.errors import FrameError, SinkError
 from heliobus.faults import Faults
 from heliobus.health import KIND, Health
 from heliobus.intake import Intake
-from heliobus.sample import Sample, dumps, load_object, time_text
+from heliobus.sample import SIMULATED, Sample, dumps, load_object, time_text
 from heliobus.settings import Settings, SinkSettings
 from heliobus.sink import Sink, Written
 
@@ -58,6 +58,7 @@ class SinkComponent(Component):
             now_ms=self.clock.now_ms,
             reject=self.rejects.put,
             lost=lambda text: self.outbox.event("samples_lost", text),
+            simulated=settings.simulated,
         )
         self._health = Health(self.clock.now_ms)
         self._infos: dict[tuple[str, str], dict[str, Any]] = {}
@@ -68,6 +69,7 @@ class SinkComponent(Component):
         self._retry_s = self._pruned_s = 0.0
         self._stored = self._rewritten = 0
         self._stores = False  # values of a device, since the start
+        self._tells_simulated = False
         self._faults = Faults(log)
 
     # ------------------------------------------------------------------ taking in
@@ -99,8 +101,11 @@ class SinkComponent(Component):
             self._intake.take_status(address.site, address.component, body)
             if (health := self._health.take(address.site, address.component, body)) is not None:
                 self._intake.take_foreign(message.topic, health)
-        elif address.leaf == "info" and address.device is not None:
+        elif address.leaf == "info" and address.device is not None and self._is_wanted(body):
             self._infos[address.site, address.device] = body
+
+    def _is_wanted(self, info: Mapping[str, Any]) -> bool:
+        return self.simulated or info.get(SIMULATED) is not True
 
     def _refuse(self, message: Message, reason: str) -> None:
         text = message.payload[:500].decode("utf-8", "replace")
@@ -116,6 +121,9 @@ class SinkComponent(Component):
         if not self._is_open:
             self._intake.drop()
             return  # what is missing will be asked for once it can be stored
+        if self._intake.simulated_skipped and not self._tells_simulated:
+            self._tells_simulated = True
+            log.warning("somebody publishes simulated values here; they are not stored")
         if self._is_batch_due(now_s):
             self._try(self._write)
         elif now_s - self._pruned_s >= PRUNE_S and self.clock.synced:
@@ -224,6 +232,8 @@ class SinkComponent(Component):
             "holes": self._intake.holes,
             "lag_s": max(0.0, round(min(self._intake.lag_ms, 10**12) / 1000, 1)),
         }
+        if skipped := self._intake.simulated_skipped:
+            details["simulated_skipped"] = skipped
         if texts := self._faults.texts():
             details["error"] = texts[0][:1000]
         return details
