@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from heliobus.bridge import Bridge, Group
+from heliobus.bridge import Bridge, Group, Port
 from heliobus.errors import FrameError, LinkError
 from heliobus.faults import Faults
-from heliobus.link import Link, open_link
+from heliobus.link import open_link
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
 
@@ -159,7 +159,7 @@ class Poller:
         self.devices = devices
         self._on_sample = on_sample
         self._on_change = on_change
-        self._link: Link | None = None
+        self._link: Port | None = None
         self._failures = 0  # of the link, in a row
         self._faults = Faults(log)
         self._wake = threading.Event()
@@ -215,7 +215,7 @@ class Poller:
                     self._lost(f"{error}")
 
     def _open_and_serve(self) -> None:
-        link = self._link = open_link(self.url)
+        link = self._link = self._open()
         try:
             if log.isEnabledFor(logging.DEBUG):
                 link.tap = self._log_bytes
@@ -223,6 +223,11 @@ class Poller:
         finally:
             self._link = None
             link.close()
+
+    def _open(self) -> Port:
+        bridges = [device.bridge for device in self.devices]
+        opened: Port = getattr(bridges[0], "open_link", _open_bytes)(self.url, bridges)
+        return opened
 
     def _log_bytes(self, direction: str, data: bytes) -> None:
         log.debug("%s %s %s", self.url, direction, data.hex(" "))
@@ -237,7 +242,7 @@ class Poller:
             self._set_online(device, online=False)
         self._pause(back_off_s(self._failures))
 
-    def _serve(self, link: Link) -> None:
+    def _serve(self, link: Port) -> None:
         now_s = time.monotonic()
         for device in self.devices:
             device.begin(now_s)
@@ -252,7 +257,7 @@ class Poller:
                 continue
             self._ask(link, device, group)
 
-    def _ask(self, link: Link, device: Polled, group: Group) -> None:
+    def _ask(self, link: Port, device: Polled, group: Group) -> None:
         began_s = time.monotonic()
         try:
             values = device.bridge.poll(link, group.name)
@@ -278,7 +283,7 @@ class Poller:
             self._on_sample(device, sample, measured_s)
             self._set_online(device, online=True)
 
-    def _report(self, link: Link, device: Polled, group: Group, error: FrameError) -> None:
+    def _report(self, link: Port, device: Polled, group: Group, error: FrameError) -> None:
         if group.name == device.beat.name:
             again = f"trying again in {back_off_s(device.failures):.0f} s and less and less often"
         else:
@@ -300,6 +305,10 @@ class Poller:
         self._wake.wait(seconds)
         if not self._stopping:
             self._wake.clear()
+
+
+def _open_bytes(url: str, _bridges: object) -> Port:
+    return open_link(url)
 
 
 def stop_all(pollers: Sequence[Poller]) -> None:
