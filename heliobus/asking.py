@@ -8,10 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from heliobus.bridge import Bridge
-from heliobus.poller import LONGEST_BACK_OFF_S, Polled, Poller, stop_all
+from heliobus.faults import Faults
+from heliobus.polled import ITSELF, LONGEST_BACK_OFF_S, Member, Polled, Presence
+from heliobus.poller import Poller, stop_all
 from heliobus.sample import Values
 from heliobus.settings import BridgeSettings
-from heliobus.source import Shown
+from heliobus.source import Shown, tell
+from heliobus.topics import BUS, SLUG
 
 if TYPE_CHECKING:  # they know each other by their shape
     from heliobus.bridging import BridgeComponent
@@ -31,6 +34,9 @@ class Asking:
 
     def __init__(self, bridge: BridgeSettings, kind: type[Bridge[Any]]) -> None:
         self._devices = {d.name: Polled(d, kind(d)) for d in bridge.devices}
+        # Whose a name on the bus is: parts of gateways are found as they answer.
+        self._named = {name: device.itself for name, device in self._devices.items()}
+        self._faults = Faults(log)
         self._pollers: list[Poller] = []
 
     @property
@@ -41,7 +47,27 @@ class Asking:
     @property
     def devices(self) -> Mapping[str, Shown]:
         """Give each device as it is now."""
-        return {name: _shown(device) for name, device in self._devices.items()}
+        members = [member for device in self._devices.values() for member in device.members]
+        return {member.name: _shown(member) for member in members if self._may(member)}
+
+    def _may(self, member: Member) -> bool:
+        """Say whether a device may have its name: no other has it, and it fits into a topic."""
+        name = member.name
+        if not SLUG.match(name) or name == BUS:
+            self._faults.report(
+                f"name {name!a:.80}",
+                f"{member.device.name}: a part would be called {name!a:.80}, expected at most 63"
+                " lower-case letters, digits and _; passing it over, give it another name",
+            )
+            return False
+        if (other := self._named.setdefault(name, member)) is member:
+            return True
+        self._faults.report(
+            f"name {name}",
+            f"{member.device.name}: part {member.part!r} would be called {name!r}, which is"
+            f" a device of '{other.device.name}' already; passing it over, rename one of the two",
+        )
+        return False
 
     def start(self, bridge: "BridgeComponent") -> None:
         """Start the links, with their devices at rest until they are allowed."""
@@ -49,17 +75,36 @@ class Asking:
         for device in self._devices.values():
             by_link[device.settings.link].append(device)
         self._pollers = [
-            Poller(url, devices, on_sample=partial(_sample, bridge), on_change=_change)
+            Poller(url, devices, on_sample=partial(self._sample, bridge), on_change=self._change)
             for url, devices in by_link.items()
         ]
         for poller in self._pollers:
             poller.start()
 
+    def _sample(
+        self, bridge: "BridgeComponent", member: Member, values: Values, measured_s: float
+    ) -> None:
+        if self._may(member) and not bridge.refuses(member.name):
+            member.samples += 1
+            member.show(bridge.put(member.name, member.about.kind, values, measured_s))
+
+    def _change(self, member: Member) -> None:
+        if self._may(member):
+            tell(log, member.name, _shown(member))
+
     def allow(self, name: str, *, allowed: bool) -> None:
-        """Have a device asked, or let it be."""
-        self._devices[name].allowed = allowed
-        for poller in self._pollers:
-            poller.wake()
+        """Have a device asked, or let it be. Parts are answered for whether allowed or not."""
+        if name in self._devices:
+            self._devices[name].allowed = allowed
+            for poller in self._pollers:
+                poller.wake()
+
+    def returns(self, name: str, via: str) -> bool:
+        """Say whether a device that was ours may come back: what a gateway answered for."""
+        if (gateway := self._devices.get(via)) is None:
+            return False
+        renamed = (m.part for m in gateway.members if m.name != f"{via}_{m.part}")
+        return name not in {f"{via}_{part}" for part in renamed}
 
     def connected(self) -> None:
         """Go on: the links have nothing to do with the bus."""
@@ -82,11 +127,15 @@ class Asking:
         """Let the answers on their way arrive; then nobody answers any more."""
         stop_all(self._pollers)
         for device in self._devices.values():
-            device.online = False
+            for member in device.members:
+                member.presence = Presence.OFFLINE
 
     def health(self, name: str) -> dict[str, Any]:
         """Give how a device answers."""
-        device = self._devices[name]
+        member = self._named[name]
+        if member.part != ITSELF:
+            return {"polls": member.samples, "errors": member.missed}
+        device = member.device
         health: dict[str, Any] = {"polls": device.polls, "errors": device.errors}
         if device.error:
             health["error"] = device.error[:1000]
@@ -99,22 +148,15 @@ class Asking:
         return {}
 
 
-def _sample(bridge: "BridgeComponent", device: Polled, values: Values, measured_s: float) -> None:
-    device.show(bridge.put(device.name, device.bridge.kind, values, measured_s))
-
-
-def _change(device: Polled) -> None:
-    identity = device.bridge.identity
-    who = f"{identity.maker} {identity.model}".strip() or device.bridge.kind
-    log.info("%s (%s): %s", device.name, who, "online" if device.online else "offline")
-
-
-def _shown(device: Polled) -> Shown:
+def _shown(member: Member) -> Shown:
+    about = member.about
     return Shown(
-        kind=device.bridge.kind,
-        every_s=device.beat.every_s,
-        identity=device.bridge.identity,
-        online=bool(device.online),
-        fields=device.cadence_s,
-        role=device.settings.options.get("role", ""),
+        kind=about.kind,
+        every_s=member.device.beat.every_s,
+        identity=about.identity,
+        online=member.presence in (Presence.ONLINE, Presence.ASLEEP),
+        fields=member.cadence_s,
+        role=about.role,
+        via="" if member.part == ITSELF else member.device.name,
+        asleep=member.presence is Presence.ASLEEP,
     )

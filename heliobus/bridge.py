@@ -36,16 +36,24 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A device behind another one that answers for it: an inverter of a gateway."""
+    """A device behind another one that answers for it: an inverter of a gateway.
+
+    `kind` "": the owner has named it, and it has not been seen yet. `name` is the one that the
+    owner gave it on the bus; else it is DEVICE_PART.
+    """
 
     kind: str
     identity: Identity = Identity()
     role: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What one poll told of several devices, by the part's name; "" is the device itself."""
+    """What one poll told of several devices, by the part's name; "" is the device itself.
+
+    A part that two beats in a row do not tell of is offline.
+    """
 
     values: "Mapping[str, Values]"
 
@@ -94,7 +102,7 @@ class Bridge(Protocol[P_contra]):
         """Give what has been learned so far."""
         ...
 
-    def poll(self, link: P_contra, group: str) -> "Values":
+    def poll(self, link: P_contra, group: str) -> "Values | Parts":
         """Ask one group. Raise FrameError (it failed this time), LinkError (open the link anew)."""
         ...
 
@@ -105,18 +113,31 @@ class Bridge(Protocol[P_contra]):
 
 @runtime_checkable
 class Gateway(Protocol):
-    """A bridge whose device answers for others, too. Their names are DEVICE_PART on the bus."""
+    """A bridge whose device answers for others, too: each is a device of its own on the bus.
+
+    Its polls give `Parts`.
+    """
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        """Give what is known to be behind it. None is ever taken away while the link is open."""
+        """Give what is known to be behind it, of which there may be more with time.
+
+        Called from any thread: what was given never changes.
+        """
         ...
 
 
 @runtime_checkable
 class Sleeper(Protocol):
-    """A bridge whose device is silent at night, which is no fault."""
+    """A bridge whose device is silent at night, which is no fault.
 
-    def asleep(self) -> "Values | None":
-        """Give what to publish while it is silent; None: it should be awake, so it is offline."""
+    It is asked less and less often, like any silent device, and these values are published at each
+    of these tries from the second beat on.
+    """
+
+    def asleep(self) -> "Values | Parts | None":
+        """Give what to publish while it is silent; None: it should be awake, so it is offline.
+
+        The answer outlives `forget`: at night the link may not open.
+        """
         ...

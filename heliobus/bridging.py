@@ -53,7 +53,8 @@ class BridgeComponent(Component):
         self._claims = Claims(bridge.name, source.devices, takeover=bridge.takeover)
         self._published: dict[str, Shown] = {}  # what each device's info on the bus says
         self._announced: dict[str, bool] = {}  # the availability that the bus has of each
-        self._former: set[str] = set()  # devices that the bus says are ours, and we do not know
+        # Devices that the bus says are ours, and we do not know; and what they are reached through.
+        self._former: dict[str, str] = {}
         self._claim_by_s: float | None = None
         self._looked_s = 0.0
         self._faults = Faults(log)
@@ -120,7 +121,9 @@ class BridgeComponent(Component):
         body = _object(payload) or {}
         bridge = body.get("bridge")
         if device not in self._claims:
-            (self._former.add if bridge == self.name else self._former.discard)(device)
+            self._former.pop(device, None)
+            if bridge == self.name:
+                self._former[device] = str(body.get("via", ""))
         if isinstance(bridge, str | None):
             takeover = body.get("takeover") is True
             self._claimed(self._claims.take_info(device, bridge, takeover=takeover))
@@ -158,13 +161,13 @@ class BridgeComponent(Component):
             return
         self._claimed(self._claims.settle())
         self._refuse()
-        for former in self._former - self._claims.devices:
-            self._let_go(former)
+        for former in self._former.keys() - self._claims.devices:
+            self._let_go(former, self._former[former])
         self._former.clear()
 
-    def _let_go(self, device: str) -> None:
+    def _let_go(self, device: str, via: str) -> None:
         """Clear a device that was taken out of the configuration; one that was found may return."""
-        if self._source.finds:
+        if self._source.returns(device, via):
             self._publish_availability(device, online=False)
             return
         for leaf in ("state", "info", "availability"):
@@ -212,6 +215,8 @@ class BridgeComponent(Component):
             self._announced.pop(name, None)
 
     def _publish_info(self, name: str, shown: Shown) -> None:
+        if not shown.kind:
+            return  # not seen yet: what is retained from before stays
         topic = self.topics.device(name, "info")
         if self.bus.publish(topic, dumps(self._info(shown)), retain=True):
             self._published[name] = shown
@@ -262,7 +267,7 @@ class BridgeComponent(Component):
         return {"devices": devices, "rejected": self.rejects.count, **self._source.details()}
 
     def _health(self, name: str, shown: Shown) -> dict[str, Any]:
-        state = "refused" if self._claims.refuses(name) else "online" if shown.online else "offline"
+        state = "refused" if self._claims.refuses(name) else shown.state
         return {"state": state, **self._source.health(name)}
 
 

@@ -14,6 +14,7 @@ from heliobus.sample import SIMULATED, Sample, Value, time_ms
 
 KIND = "component"
 EVERY_MS = 60_000
+_AVAILABLE = ("online", "asleep")
 
 # Field of the contract <- where the status has it.
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -80,7 +81,7 @@ def _values(status: Mapping[str, Any], at_ms: int) -> Iterator[tuple[str, Value]
 
 
 def _of_devices(devices: list[Mapping[str, Any]]) -> Iterator[tuple[str, Value]]:
-    yield "offline_count", sum(one.get("state") != "online" for one in devices)
+    yield "offline_count", sum(one.get("state") not in _AVAILABLE for one in devices)
     yield "polls_count", round(sum(_numbers(devices, "polls")))
     yield "errors_count", round(sum(_numbers(devices, "errors")))
     for name, key in (("poll_p50_s", "p50_ms"), ("poll_p95_s", "p95_ms")):

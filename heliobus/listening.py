@@ -13,7 +13,7 @@ from heliobus.faults import Faults
 from heliobus.listener import Heard, Listener, Moment, Reading
 from heliobus.paho import mqtt
 from heliobus.settings import Settings
-from heliobus.source import Shown
+from heliobus.source import Shown, tell
 from heliobus.topics import BUS, SLUG
 
 if TYPE_CHECKING:  # they know each other by their shape
@@ -100,6 +100,10 @@ class Listening:
     def allow(self, name: str, *, allowed: bool) -> None:
         """Leave it at that: a device speaks whether it is allowed or not."""
 
+    def returns(self, name: str, via: str) -> bool:  # noqa: ARG002 - any may
+        """Say yes: a device that speaks seldom may have been heard long ago."""
+        return True
+
     def connected(self) -> None:
         """Begin anew where the bus is what we listen to."""
         if self._bus is None:
@@ -163,8 +167,7 @@ class Listening:
             # One of which there are old words only was not there before, either.
             if self._online.get(name, False) is not shown.online:
                 self._online[name] = shown.online
-                who = f"{shown.identity.maker} {shown.identity.model}".strip() or shown.kind
-                log.info("%s (%s): %s", name, who, "online" if shown.online else "offline")
+                tell(log, name, shown)
         hints = set(self._all_hints())
         for hint in sorted(hints):
             self._faults.report(f"hint {hint}", hint)

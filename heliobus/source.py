@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from logging import Logger
 from typing import TYPE_CHECKING, Any, Protocol
 
 from heliobus.bridge import Identity
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # a protocol needs no more than their names
 class Shown:
     """One device as its retained topics show it; two are alike where their `info` is.
 
+    `kind` "": it has not been seen yet, and nothing can be said of it.
     `fields`: every field that it has sent so far, and every how many seconds; inf: once.
     """
 
@@ -29,6 +31,23 @@ class Shown:
     title: str = ""
     role: str = ""
     via: str = ""
+    asleep: bool = field(default=False, compare=False)  # online, and silent
+
+    @property
+    def who(self) -> str:
+        """Name it for people."""
+        named = f"{self.identity.maker} {self.identity.model}".strip()
+        return named or self.kind or "not seen yet"
+
+    @property
+    def state(self) -> str:
+        """Say how it is, in a word."""
+        return "asleep" if self.asleep else "online" if self.online else "offline"
+
+
+def tell(log: Logger, name: str, shown: Shown) -> None:
+    """Log that a device has come, gone or fallen asleep."""
+    log.info("%s (%s): %s", name, shown.who, shown.state)
 
 
 class Source(Protocol):
@@ -53,6 +72,10 @@ class Source(Protocol):
 
     def allow(self, name: str, *, allowed: bool) -> None:
         """Give samples of a device, or keep off it."""
+        ...
+
+    def returns(self, name: str, via: str) -> bool:
+        """Say whether a device may be found again that was ours, reached through `via`."""
         ...
 
     def connected(self) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from heliobus.bridge import Group, Identity
 from heliobus.errors import FrameError, LinkError
 from heliobus.link import Link, ask
-from heliobus.poller import PATIENCE_BEATS, Polled, Poller, back_off_s, stop_all
+from heliobus.polled import PATIENCE_BEATS, Polled, Presence, back_off_s
+from heliobus.poller import Poller, stop_all
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
 from tests.helpers import wait_until
@@ -95,7 +96,7 @@ class Plan:
             device.failed(group, "silence", self.now_s)
             return
         if device.took(group, {group.name: 1}, seconds) is not None:
-            device.online = True
+            device.itself.presence = Presence.ONLINE
 
     def times(self, group: str, device: str = "device") -> list[float]:
         return [time for time, who, what in self.asked if (who, what) == (device, group)]
@@ -197,9 +198,9 @@ def test_values_of_slow_groups_are_carried_until_their_next_turn() -> None:
     device = polled(groups=[BEAT, slow])
     device.begin(0.0)
     assert device.took(slow, {"a": 1, "b": 2}, 0.1) is None
-    assert device.took(BEAT, {"x": 1}, 0.1) == {"a": 1, "b": 2, "x": 1}
+    assert device.took(BEAT, {"x": 1}, 0.1) == {"": {"a": 1, "b": 2, "x": 1}}
     assert device.took(slow, {"a": 3}, 0.1) is None
-    assert device.took(BEAT, {"x": 2}, 0.1) == {"a": 3, "x": 2}
+    assert device.took(BEAT, {"x": 2}, 0.1) == {"": {"a": 3, "x": 2}}
 
 
 def test_values_of_a_group_that_failed_are_dropped() -> None:
@@ -209,7 +210,7 @@ def test_values_of_a_group_that_failed_are_dropped() -> None:
     device.took(slow, {"a": 1}, 0.1)
     device.took(other, {"b": 1}, 0.1)
     device.failed(slow, "silence", 9.0)
-    assert device.took(BEAT, {"x": 1}, 0.1) == {"b": 1, "x": 1}
+    assert device.took(BEAT, {"x": 1}, 0.1) == {"": {"b": 1, "x": 1}}
     assert (device.polls, device.errors) == (3, 1)
 
 
@@ -219,7 +220,7 @@ def test_nothing_is_carried_over_a_lost_link() -> None:
     device.begin(0.0)
     device.took(slow, {"a": 1}, 0.1)
     device.begin(9.0)
-    assert device.took(BEAT, {"x": 1}, 0.1) == {"x": 1}
+    assert device.took(BEAT, {"x": 1}, 0.1) == {"": {"x": 1}}
 
 
 def test_the_cadence_of_each_published_field_is_known() -> None:
@@ -227,8 +228,10 @@ def test_the_cadence_of_each_published_field_is_known() -> None:
     device = polled(groups=[BEAT, slow])
     device.begin(0.0)
     device.took(slow, {"a": 1}, 0.1)
-    device.show(device.took(BEAT, {"x": 1}, 0.1) or {})
-    assert device.cadence_s == {"a": 30.0, "x": 5.0}
+    samples = device.took(BEAT, {"x": 1}, 0.1)
+    assert samples is not None
+    device.itself.show(samples[""])
+    assert device.itself.cadence_s == {"a": 30.0, "x": 5.0}
 
 
 def test_times_of_polls_are_told_once_there_is_one() -> None:
@@ -286,19 +289,19 @@ class Room:
 
     def __init__(self, device: Device, *devices: Polled) -> None:
         self.samples: SimpleQueue[tuple[str, Values]] = SimpleQueue()
-        self.changes: SimpleQueue[tuple[str, bool | None]] = SimpleQueue()
+        self.changes: SimpleQueue[tuple[str, Presence | None]] = SimpleQueue()
         self.poller = Poller(
             device.url,
             devices,
             on_sample=lambda who, values, _: self.samples.put((who.name, values)),
-            on_change=lambda who: self.changes.put((who.name, who.online)),
+            on_change=lambda who: self.changes.put((who.name, who.presence)),
         )
         self.poller.start()
 
     def sample(self) -> tuple[str, Values]:
         return self.samples.get(timeout=10)
 
-    def change(self) -> tuple[str, bool | None]:
+    def change(self) -> tuple[str, Presence | None]:
         return self.changes.get(timeout=10)
 
 
@@ -338,7 +341,7 @@ def test_a_device_that_answers_comes_online_and_gives_samples(server: Server, ro
     device = polled(groups=[FAST, SLOW])
     one = room(server({"b": "x=1", "s": "y=2"}), device)
     assert one.sample() == ("device", {"x": 1})
-    assert one.change() == ("device", True)
+    assert one.change() == ("device", Presence.ONLINE)
     assert one.sample() == ("device", {"x": 1, "y": 2})
 
 
@@ -359,15 +362,15 @@ def test_two_missed_beats_make_a_device_offline(
     line = server({"b": "x=1"})
     device = polled(groups=[FAST])
     one = room(line, device)
-    assert one.change() == ("device", True)
+    assert one.change() == ("device", Presence.ONLINE)
     line.answers["b"] = "rubbish"
-    assert one.change() == ("device", False)
+    assert one.change() == ("device", Presence.OFFLINE)
     assert device.failures == 2
     assert "device (127.0.0.1:" in caplog.text
     assert "found b'rubbish', expected a number; trying again in 1 s" in caplog.text
     assert caplog.text.count("rubbish") == 1
     line.answers["b"] = "x=3"
-    assert one.change() == ("device", True)
+    assert one.change() == ("device", Presence.ONLINE)
 
 
 def test_after_silence_nothing_old_is_shown(server: Server, room: Open) -> None:
@@ -375,7 +378,10 @@ def test_after_silence_nothing_old_is_shown(server: Server, room: Open) -> None:
     one = room(line, polled(groups=[FAST, Group("s", 60.0, 0.01)]))
     wait_until(lambda: one.sample()[1] == {"x": 1, "y": 2}, "both groups")
     line.answers["b"] = "rubbish"
-    assert [one.change(), one.change()] == [("device", True), ("device", False)]
+    assert [one.change(), one.change()] == [
+        ("device", Presence.ONLINE),
+        ("device", Presence.OFFLINE),
+    ]
     while not one.samples.empty():
         one.sample()
     line.answers["s"], line.answers["b"] = "y=5", "x=7"
@@ -390,10 +396,10 @@ def test_a_lost_link_is_opened_again_and_everything_forgotten(
     line = server({"b": "x=1"})
     device = polled(groups=[FAST])
     one = room(line, device)
-    assert one.change() == ("device", True)
+    assert one.change() == ("device", Presence.ONLINE)
     line.hang_up()
-    assert one.change() == ("device", False)
-    assert one.change() == ("device", True)
+    assert one.change() == ("device", Presence.OFFLINE)
+    assert one.change() == ("device", Presence.ONLINE)
     assert isinstance(device.bridge, Letters)
     assert device.bridge.forgotten == 1
     assert "connection lost; trying again" in caplog.text
@@ -407,7 +413,7 @@ def test_a_link_that_cannot_be_opened_is_tried_again(
     line.close()
     device = polled(groups=[FAST])
     one = room(line, device)
-    assert one.change() == ("device", False)
+    assert one.change() == ("device", Presence.OFFLINE)
     wait_until(lambda: device.errors >= 2, "a second attempt")
     assert caplog.text.count("127.0.0.1") == 1
 
