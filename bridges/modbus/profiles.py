@@ -1,0 +1,329 @@
+"""Profiles are read: a YAML file, what it extends, and what is wrong with it, line by line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bridges.modbus.profile import Caveat, Profile, Row
+from bridges.modbus.rows import Maker, Source, Written, check_places
+from bridges.modbus.types import TYPES
+from heliobus import contract as contracts
+from heliobus.checked_yaml import Reader, Schema, compose, guess, read_text
+from heliobus.contract import Contract, read_schema, schemas_folder
+from heliobus.errors import ConfigError
+
+_MOST_PROFILES = 4  # that extend one another
+# Of the file itself alone: they say how it is told from others.
+_OWN = frozenset({"variants", "identified", "extends", "without"})
+_NOT_OF_DEVICES = ("component", "event")
+_NUMBERS = frozenset(name for name, one in TYPES.items() if one.is_number)
+
+
+def folder() -> Path:
+    """Give the folder of the profiles that come with heliobus."""
+    return Path(__file__).parent / "profiles"
+
+
+def names() -> list[str]:
+    """Name the profiles that come with heliobus."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def load(name: str, *, beside: Path, contract: Contract | None = None) -> Profile:
+    """Read a profile by its name, or by a path that starts at `beside`. Raise ConfigError."""
+    path = _path(name, beside)
+    return _load(path, f"profile: {name!r}", contract or contracts.load(), variants=True)
+
+
+def _load(path: Path, told: str, contract: Contract, *, variants: bool) -> Profile:
+    sources = _chain(path, told)
+    profile = _Making(sources, contract).make()
+    _finish(sources)
+    if variants:
+        _check_variants(sources[0], profile, contract)
+        _finish(sources)
+    return profile
+
+
+def _finish(sources: Sequence[Source]) -> None:
+    """Raise ConfigError where anything is wrong with any of the files."""
+    faults = []
+    for source in sources:
+        try:
+            source.reader.finish()
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+# ---------------------------------------------------------------------- files
+
+
+def _path(name: str, beside: Path) -> Path:
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return beside / name
+    return folder() / f"{name}.yaml"
+
+
+def _chain(path: Path, told: str) -> list[Source]:
+    """Read a profile and those that it extends."""
+    sources: list[Source] = []
+    while True:
+        if any(source.path.resolve() == path.resolve() for source in sources):
+            _fault_extends(sources, f"{path.name} extends itself")
+            return sources
+        if len(sources) >= _MOST_PROFILES:
+            _fault_extends(sources, f"more than {_MOST_PROFILES} profiles extend one another")
+            return sources
+        source = _read(path, told)
+        sources.append(source)
+        parent = source.values.get("extends")
+        if parent is None:
+            return sources
+        line = source.reader.lines.get(("extends",), 1)
+        told = f"{source.path}:{line}: extends: {parent!r}"
+        path = _path(parent, path.parent)
+
+
+def _fault_extends(sources: Sequence[Source], told: str) -> None:
+    sources[-1].reader.fault(("extends",), told)
+
+
+def _read(path: Path, told: str) -> Source:
+    try:
+        text = read_text(path)
+    except FileNotFoundError as error:
+        if path.parent == folder():
+            raise ConfigError(f"{told} is not known{guess(path.stem, names())}") from error
+        raise ConfigError(f"{told}: {path}: no such file") from error
+    node = compose(text, str(path))
+    if node is None:
+        raise ConfigError(f"{path}:1: the file is empty; begin with 'maker: NAME'")
+    reader = Reader(str(path), refine=_refined, environ={})
+    values = reader.root(node, read_schema(schemas_folder() / "profile.json"))
+    if not isinstance(values, dict):
+        reader.finish()
+        raise ConfigError(f"{path}:1: found no mapping, expected maker, models and registers")
+    return Source(path, values, reader)
+
+
+def _refined(schema: Schema, texts: Mapping[str, str]) -> Schema:
+    """Ask nothing of a file that has what it leaves out from another."""
+    return {**schema, "required": ()} if "$schema" in schema and "extends" in texts else schema
+
+
+def _check_variants(source: Source, profile: Profile, contract: Contract) -> None:
+    """Note variants that are not there, wrong in themselves, or cannot be told from others."""
+    for index, name in enumerate(source.values.get("variants") or ()):
+        place = ("variants", f"[{index}]")
+        line = source.reader.lines.get(place, 1)
+        told = f"{source.path}:{line}: variants[{index}]: {name!r}"
+        path = _path(name, source.path.parent)
+        if path.resolve() == source.path.resolve():
+            source.reader.fault(place, "is this profile itself; name the others only")
+            continue
+        variant = _load(path, told, contract, variants=False)
+        if variant.kind != profile.kind:
+            told = f"{name!r} is of kind {variant.kind}, expected {profile.kind} as here"
+            source.reader.fault(place, told)
+        if variant.probe is None and not variant.identified:
+            told = f"{name!r} has neither 'identified' nor 'probe'; nothing would choose it"
+            source.reader.fault(place, told)
+
+
+# ---------------------------------------------------------------------- making
+
+
+class _Making:
+    """The making of one profile from its file and those that it extends, which come after it."""
+
+    def __init__(self, sources: Sequence[Source], contract: Contract) -> None:
+        self._sources = sources
+        self._contract = contract
+        self._values: dict[str, Any] = {}
+        self._said: dict[str, Source] = {}
+        for source in sources:
+            for key, value in source.values.items():
+                own = key in _OWN and source is not sources[0]
+                if not own and source.wrote(key) and key not in self._said:
+                    self._said[key] = source
+                    self._values[key] = value
+        for key, value in sources[0].values.items():
+            self._values.setdefault(key, value)
+
+    def make(self) -> Profile:
+        """Make it also of what is wrong, so that all faults are found at once."""
+        kind = self._kind()
+        maker = Maker(self._contract, kind, self._defaults())
+        scales = self._plain("scales", maker, _NUMBERS)
+        identity = self._plain("identity", maker, frozenset(TYPES) - {"bits"})
+        written = self._registers()
+        made = [(one, maker.field_row(one, scales)) for one in written]
+        rows = [(one, row) for one, row in made if row is not None]
+        self._check_names(written, rows)
+        every = [*rows, *self._placed("scales", scales), *self._placed("identity", identity)]
+        check_places(every, self._whole("max_registers", 125))
+        return self._profile(
+            kind=kind,
+            role=self._role(kind),
+            rows=tuple(row for _, row in rows),
+            scales=scales,
+            identity=identity,
+            probe=self._probe([row for _, row in rows], written),
+        )
+
+    def _profile(self, **made: Any) -> Profile:
+        values = {key: value for key, value in self._values.items() if value is not None}
+        path = self._sources[0].path
+        return Profile(
+            name=path.stem,
+            maker=values.get("maker", ""),
+            models=tuple(values.get("models", ())),
+            verified=values.get("verified", ""),
+            source=tuple(values.get("source", ())),
+            serial=tuple(values.get("serial", ())),
+            unit_id=values.get("unit_id", 1),
+            port=values.get("port", 502),
+            max_registers=values.get("max_registers", 125),
+            gaps=values.get("gaps", True),
+            align=values.get("align", 1),
+            pause_s=values.get("pause", 0.0),
+            timeout_s=values.get("timeout", 1.0),
+            keep=values.get("connect", "keep") == "keep",
+            variants=tuple(_found(name, path.parent) for name in values.get("variants", ())),
+            identified=values.get("identified", ""),
+            caveats=tuple(
+                Caveat(one["text"], one.get("link", ""))
+                for one in values.get("caveats", ())
+                if one and one.get("text")
+            ),
+            **made,
+        )
+
+    # ------------------------------------------------------------------ single keys
+
+    def _fault(self, told: str, *place: str) -> None:
+        source = self._said.get(place[0], self._sources[0])
+        source.reader.fault(place, told)
+
+    def _whole(self, key: str, default: int) -> int:
+        value = self._values.get(key)
+        return value if isinstance(value, int) else default
+
+    def _kind(self) -> str:
+        kind = self._values.get("kind")
+        known = [one for one in self._contract.kinds if one not in _NOT_OF_DEVICES]
+        if kind is None or kind in known:
+            return kind or ""
+        self._fault(f"{kind!r} is not known{guess(kind, known)}", "kind")
+        return ""
+
+    def _role(self, kind: str) -> str:
+        role: str = self._values.get("role") or ""
+        if role and kind and kind != "meter":
+            self._fault(f"only a meter has a role, not the kind {kind}; leave it out", "role")
+        return role
+
+    def _defaults(self) -> dict[str, Any]:
+        usual = {"type": "u16", "function": 3, "words": "big", "bytes": "big"}
+        return {key: self._values.get(key) or value for key, value in usual.items()}
+
+    def _probe(self, rows: Sequence[Row], written: Sequence[Written]) -> Row | None:
+        probe = self._values.get("probe")
+        if not probe or not probe.get("name"):
+            return None
+        named = [row for row in rows if row.name == probe["name"]]
+        if not named:
+            known = {one.name for one in written}
+            if probe["name"] not in known:  # else the row itself is wrong
+                told = f"{probe['name']!r} is not one of its rows{guess(probe['name'], known)}"
+                self._fault(told, "probe", "name")
+            return None
+        if named[0].type not in _NUMBERS:
+            told = f"{probe['name']!r} is of type {named[0].type}, expected a number"
+            self._fault(told, "probe", "name")
+        least, most = probe.get("min"), probe.get("max")
+        if least is not None and most is not None and least > most:
+            self._fault(f"found {least:g}, which is above max {most:g}", "probe", "min")
+        return replace(named[0], least=least, most=most)
+
+    # ------------------------------------------------------------------ rows
+
+    def _plain(self, key: str, maker: Maker, types: frozenset[str]) -> dict[str, Row]:
+        """Make the rows of `scales` or `identity`: each from the first file that has it."""
+        found = {}
+        for written in self._written(key).values():
+            row = maker.plain_row(written, types=types)
+            if row is not None:
+                found[written.name] = row
+        return found
+
+    def _written(self, key: str) -> dict[str, Written]:
+        found: dict[str, Written] = {}
+        for source in self._sources:
+            for name, values in (source.values.get(key) or {}).items():
+                if values is not None:
+                    found.setdefault(name, Written(source, (key, name), name, values))
+        return found
+
+    def _placed(self, key: str, rows: Mapping[str, Row]) -> list[tuple[Written, Row]]:
+        written = self._written(key)
+        return [(written[name], row) for name, row in rows.items()]
+
+    def _registers(self) -> list[Written]:
+        """Give the rows of all files, less those that are replaced or taken out."""
+        found: list[Written] = []
+        for source in reversed(self._sources):
+            own = [
+                Written(source, ("registers", f"[{index}]"), values.get("name") or "", values)
+                for index, values in enumerate(source.values.get("registers") or ())
+                if values is not None
+            ]
+            gone = self._without(source, {one.name for one in found})
+            gone |= {one.name for one in own}
+            found = [one for one in found if one.name not in gone] + own
+        if not found and self._sources[-1].values.get("registers") == []:
+            self._fault("is empty; add a row such as {name: voltage_v, at: 0}", "registers")
+        return found
+
+    def _without(self, source: Source, known: set[str]) -> set[str]:
+        without = source.values.get("without") or ()
+        if without and not source.wrote("extends"):
+            source.reader.fault(("without",), "extends nothing; leave it out, or add 'extends'")
+            return set()
+        for index, name in enumerate(without):
+            if name is not None and name not in known:
+                told = f"{name!r} is not a row of what it extends{guess(name, known)}"
+                source.reader.fault(("without", f"[{index}]"), told)
+        return set(without)
+
+    def _check_names(self, written: Sequence[Written], rows: Sequence[tuple[Written, Row]]) -> None:
+        """Note names that two rows have. Lists are joined, but only what is asked together."""
+        first: dict[str, Written] = {}
+        made = {id(one): row for one, row in rows}
+        for one in written:
+            row = made.get(id(one))
+            before = first.setdefault(one.name, one)
+            if before is one or not one.name:
+                continue
+            known = self._contract.field(self._values.get("kind") or "", one.name)
+            if known is None or known.type != "array":
+                told = f"{one.name!r} is there twice, first in {before.line_for(one)}"
+                one.fault(f"{told}; delete one", "name")
+                continue
+            other = made.get(id(before))
+            if row is not None and other is not None and row.group is not other.group:
+                told = f"found {row.group.value!r}, expected {other.group.value!r} as in"
+                one.fault(f"{told} {before.line_for(one)}, whose list it is part of", "group")
+        for one, row in rows:
+            if row.code_name in first:
+                told = f"{row.code_name!r} comes of this row already; delete the one in"
+                one.fault(f"{told} {first[row.code_name].line_for(one)}")
+
+
+def _found(name: str, beside: Path) -> str:
+    """Give the name under which a profile is found from anywhere."""
+    path = _path(name, beside)
+    return name if path.parent == folder() else str(path.absolute())
