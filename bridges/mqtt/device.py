@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _AGE = "data_age_s"
 # Clocks of two computers differ; a time further ahead than this is wrong.
 _AHEAD_S = 60.0
+# While it speaks and nothing changes, a sample so often.
+_HEARTBEAT_S = 60.0
 # What comes so soon after the word that it is offline was said before.
 _IN_FLIGHT_S = 2.0
 # So long a fault is told after it was found last.
@@ -171,7 +173,7 @@ class Device:
             self.holding.settle(now)
         self._open = False
         if not self._wanted:
-            if self._spoke_s - self._reading_s < self.sort.heartbeat_s:
+            if self._spoke_s - self._reading_s < _HEARTBEAT_S:
                 return None
             measured_s = self._spoke_s
         self._wanted = False

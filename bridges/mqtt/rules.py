@@ -143,7 +143,6 @@ class Sort:
     identity: "Mapping[str, Template]" = field(default_factory=dict)
     every_s: float = 60.0
     silent_s: float = math.inf
-    heartbeat_s: float = 60.0  # while it speaks and nothing changes, a sample so often
     quiet_s: float | None = None  # None: each message makes a sample
     most_s: float = 3.0
     groups: Mapping[str, Group] = field(default_factory=dict)
