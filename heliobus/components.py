@@ -15,6 +15,9 @@ The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, r
 gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
 it plays several models, `variant`. A listener exports `map_decoder(map)` instead, which gives what
 answers a topic and a payload; its maps are in `maps/`.
+`simulator.py` may also export `simulate(devices, clock=, faults=)`: all that is at the far end of
+one link, with the polls that it has answered, by device, in `polls`. For a listener it is
+`simulate(bridge, clock=, faults=)`, and gives what speaks.
 A sink may export `prepare(settings, folder=, admin=)`, which makes what it needs at its server
 and gives a line for each thing that it did. `admin` is "" where no administrator's file was named.
 Either may export `foreign_topics(options)`, or `foreign_topics(options, folder)` where relative
@@ -122,6 +125,12 @@ def simulator(name: str) -> Any:
     """Import the SIMULATOR of a bridge. Raise ConfigError."""
     found = _known(Kind.BRIDGE, name)
     return _import(found, found.module + ".simulator", "SIMULATOR")
+
+
+def simulation(name: str) -> Any:
+    """Import what makes the far end of a link of a bridge, or of a listener. Raise ConfigError."""
+    found = _known(Kind.BRIDGE, name)
+    return _import(found, found.module + ".simulator", "simulate")
 
 
 def simulated() -> list[Component]:

@@ -29,6 +29,7 @@ __all__ = [
     "Faults",
     "Service",
     "Simulated",
+    "listen",
     "serve_hidraw",
     "serve_pty",
     "serve_tcp",
@@ -281,6 +282,16 @@ def serve_hidraw(
     return _HidrawService(f"hidraw://{pty.path}", line, pty).start()
 
 
+def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """Listen on a TCP port, 0 for any free one. Raise LinkError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason, _, _ = (error.strerror or str(error)).partition(" (while")
+        raise LinkError(f"{host}:{port}: cannot listen there ({reason})") from error
+
+
 def serve_tcp(
     simulated: Simulated,
     *,
@@ -288,14 +299,10 @@ def serve_tcp(
     port: int = 0,
     baud: int | None = None,
     faults: Faults | None = None,
+    listener: socket.socket | None = None,
 ) -> Service:
-    """Serve on a TCP port, 0 for any free one. Raise LinkError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason, _, _ = (error.strerror or str(error)).partition(" (while")
-        raise LinkError(f"{host}:{port}: cannot listen there ({reason})") from error
+    """Serve on a TCP port, 0 for any free one, or by a `listener`. Raise LinkError."""
+    listener = listener or listen(host, port)
     listener.settimeout(0.0)
     place = f"[{host}]" if ":" in host else host
     line = Line(simulated, baud=baud, faults=faults or Faults(), unread=lambda: 0)

@@ -21,8 +21,9 @@ from bridges.mqtt.simulated_topics import Known, Texts, of_all, of_dtu, of_inver
 from heliobus.errors import ConfigError
 from heliobus.follower import Outgoing
 from heliobus.line import Faults
+from heliobus.settings import BridgeSettings
 
-__all__ = ["SIMULATOR", "VARIANTS", "Simulator", "Variant"]
+__all__ = ["SIMULATOR", "VARIANTS", "Simulator", "Variant", "simulate"]
 
 PUBLISH_S: Final = 5.0
 POLL_S: Final = 5.0
@@ -43,6 +44,8 @@ LIMITS: Final[Mapping[str, tuple[bool, bool]]] = MappingProxyType(
 COMMANDS: Final = (*LIMITS, "power", "restart", "reset_rf_stats")
 # Of these a retained one is passed over; the others are obeyed anew at every connection.
 _NOT_RETAINED: Final = frozenset(COMMANDS) - {name for name in LIMITS if "_p" in name} - {"power"}
+_SERIAL: Final = re.compile("[0-9a-f]{12}")
+_MODEL_OF: Final = {model.prefix: model for model in MODELS.values()}
 _NUMBER: Final = re.compile(rb"\s*([-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)")
 # Faults of the radio, and what the DTU counts them as.
 _FAILURES: Final = {
@@ -85,9 +88,9 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
 class Simulator:
     """A simulated OpenDTU of one `variant`, below the topic `base`.
 
-    `models` replace those of the variant; `poll_s` and `publish_s` are the settings of that name.
-    `faults` strike its radio: silence, cut,
-    flip and noise; nak refuses commands. `obeyed` counts the commands that were carried out.
+    `models` replace those of the variant, and `serials` their serial numbers; `poll_s` and
+    `publish_s` are the settings of that name. `faults` strike its radio: silence, cut, flip and
+    noise; nak refuses commands. `obeyed` counts the commands that were carried out.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Simulator:
         faults: Faults | None = None,
         base: str = "solar",
         models: Sequence[Model] = (),
+        serials: Sequence[str] = (),
         poll_s: float = POLL_S,
         publish_s: float = PUBLISH_S,
     ) -> None:
@@ -118,6 +122,8 @@ class Simulator:
             sun.shift_s = self.variant.hour * _HOUR_S - now_s
         models = models or [MODELS[name] for name in self.variant.models]
         self.inverters = [Inverter(model, at, sun, now_s) for at, model in enumerate(models)]
+        for inverter, serial in zip(self.inverters, serials, strict=False):
+            inverter.serial = serial
         self._begin(now_s)
         if self.variant.has_run:
             self._remember(now_s)
@@ -271,3 +277,24 @@ class Simulator:
 
 
 SIMULATOR = Simulator
+
+
+def simulate(
+    bridge: BridgeSettings,
+    *,
+    clock: Callable[[], float] = time.time,
+    faults: Faults | None = None,
+) -> Simulator:
+    """Give what speaks to a bridge: an OpenDTU with the inverters that it names, else with two.
+
+    Raise ConfigError.
+    """
+    if bridge.options["map"] != "opendtu":
+        raise ConfigError(f"the map {bridge.options['map']!r} has no simulator; opendtu has")
+    ids = [str(device.options.get("id", device.name)) for device in bridge.devices]
+    serials = [found[0] for each in ids if (found := _SERIAL.search(each))]
+    base = bridge.options.get("base", "solar")
+    return Simulator(
+        "clock", clock=clock, faults=faults, base=base, serials=serials,
+        models=[_MODEL_OF.get(serial[:4], MODELS["hm800"]) for serial in serials],
+    )  # fmt: skip

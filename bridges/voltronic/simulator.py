@@ -7,16 +7,18 @@ answer differently, NAK on demand, warnings on demand.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from zlib import crc32
 
 from bridges.voltronic.frame import LONGEST, answer, checksum, command_of
 from bridges.voltronic.house import BATTERY_RATED_V, PV_PEAK_W, House
 from heliobus.errors import ConfigError
 from heliobus.line import Faults
+from heliobus.settings import DeviceSettings
 
-__all__ = ["SIMULATOR", "VARIANTS", "Simulator", "Variant"]
+__all__ = ["SIMULATOR", "VARIANTS", "Simulator", "Variant", "simulate"]
 
 _RATED_W = 5000
 _SERIAL = "92932105105335"
@@ -252,3 +254,30 @@ _ANSWERS: Mapping[str, Say] = MappingProxyType(
 )
 
 SIMULATOR = Simulator
+
+
+class Inverter(Simulator):
+    """The simulated inverter in the place of one of the configuration."""
+
+    def __init__(
+        self, device: DeviceSettings, *, clock: Callable[[], float], faults: Faults | None
+    ) -> None:
+        revo = device.options.get("layout") == "revo"
+        seed = crc32(device.name.encode())  # no two have the same clouds
+        super().__init__("revo" if revo else "pi30max", seed=seed, clock=clock, faults=faults)
+        self._name = device.name
+
+    @property
+    def polls(self) -> Mapping[str, int]:
+        """Give how many polls were answered whole, by device."""
+        return {self._name: self.answered_polls}
+
+
+def simulate(
+    devices: Sequence[DeviceSettings],
+    *,
+    clock: Callable[[], float] = time.time,
+    faults: Faults | None = None,
+) -> Inverter:
+    """Give what is at the far end of a link: such a line has one inverter."""
+    return Inverter(devices[0], clock=clock, faults=faults)
