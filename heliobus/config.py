@@ -282,7 +282,9 @@ class _Loader:
                 max_size_bytes=journal["max_size"],
             ),
             clock=ClockSettings(trust=True) if clock == "trust" else ClockSettings(clock["wait"]),
-            bridges={name: _bridge(name, own) for name, own in values["bridges"].items()},
+            bridges={
+                name: _bridge(name, own, self._folder) for name, own in values["bridges"].items()
+            },
             sinks={
                 name: SinkSettings(
                     name=name,
@@ -305,13 +307,14 @@ def _devices(values: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any
     ]
 
 
-def _bridge(name: str, own: Mapping[str, Any]) -> BridgeSettings:
+def _bridge(name: str, own: Mapping[str, Any], folder: Path) -> BridgeSettings:
     devices = tuple(
         DeviceSettings(
             name=device,
             every_s=keys.get("every", own.get("every", 0.0)),
             link=keys.get("link", own.get("link", "")),
             options=_options(keys, _DEVICE_KEYS),
+            folder=folder,
         )
         for device, keys in own["devices"].items()
     )

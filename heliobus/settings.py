@@ -72,13 +72,15 @@ class ClockSettings:
 class DeviceSettings:
     """One device of a bridge. `options` are the bridge's own keys, checked by its config.json.
 
-    `every_s` 0: the owner has not said it, of a device that is found.
+    `every_s` 0: the owner has not said it, of a device that is found. Relative paths in `options`
+    start at `folder`.
     """
 
     name: str
     every_s: float
     link: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)

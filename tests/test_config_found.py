@@ -45,13 +45,14 @@ def test_devices_that_are_found_may_be_named_with_keys_of_their_own(path: Path) 
     found = bridge(path, "every: 10s\ndevices: {hm800: {title: Garage}, dtu: {every: 1m}}\n")
     assert found.every_s == 10.0
     assert found.devices == (
-        DeviceSettings("hm800", 10.0, "", {"title": "Garage"}),
-        DeviceSettings("dtu", 60.0, ""),
+        DeviceSettings("hm800", 10.0, "", {"title": "Garage"}, folder=path.parent),
+        DeviceSettings("dtu", 60.0, "", folder=path.parent),
     )
 
 
 def test_how_often_a_named_device_speaks_need_not_be_said(path: Path) -> None:
-    assert bridge(path, "devices: {hm800: {}}\n").devices == (DeviceSettings("hm800", 0.0, ""),)
+    found = bridge(path, "devices: {hm800: {}}\n")
+    assert found.devices == (DeviceSettings("hm800", 0.0, "", folder=path.parent),)
 
 
 @pytest.mark.parametrize(
