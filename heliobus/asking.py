@@ -55,7 +55,7 @@ class Asking:
         name = member.name
         if not SLUG.match(name) or name == BUS:
             self._faults.report(
-                f"name {name!a:.80}",
+                f"name {member.device.name} {member.part}",
                 f"{member.device.name}: a part would be called {name!a:.80}, expected at most 63"
                 " lower-case letters, digits and _; passing it over, give it another name",
             )
@@ -63,7 +63,7 @@ class Asking:
         if (other := self._named.setdefault(name, member)) is member:
             return True
         self._faults.report(
-            f"name {name}",
+            f"name {member.device.name} {member.part}",
             f"{member.device.name}: part {member.part!r} would be called {name!r}, which is"
             f" a device of '{other.device.name}' already; passing it over, rename one of the two",
         )
