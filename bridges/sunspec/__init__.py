@@ -1,0 +1,1 @@
+"""Bridge to devices that describe their registers by SunSpec: inverters, meters, batteries."""
