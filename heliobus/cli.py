@@ -1,5 +1,6 @@
 """The command line. Each command imports its work when it runs, so that --help is quick."""
 
+import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,21 @@ class _Options:
     """What was given before the command."""
 
     config: Path
+    is_named: bool
+
+    @property
+    def command(self) -> str:
+        """Give the beginning of a command on the same configuration."""
+        return f"heliobus -c {shlex.quote(str(self.config))}" if self.is_named else "heliobus"
+
+    def looked_at(self, *, simulate: bool) -> "Settings":
+        """Load it for those who only look; `simulate`: what `up --simulate` runs or has run."""
+        if not simulate:
+            return self.settings()
+        from heliobus import config, simulated_site
+
+        path = simulated_site.looked_at(self.settings(broker_files=False), self.command)
+        return config.read(path).settings
 
     def settings(self, *, broker_files: bool = True) -> "Settings":
         """Load it; without `broker_files` those may be missing, as they are about to be made."""
@@ -59,9 +75,10 @@ def cli(context: click.Context, config: Path | None, *, verbose: bool) -> None:
     """Solar and off-grid hardware on one clean MQTT bus."""
     set_up_logging(verbose=verbose)
     here = Path("heliobus.yaml")
+    is_named = config is not None
     if config is None:
         config = _SYSTEM_WIDE if not here.exists() and _SYSTEM_WIDE.exists() else here
-    context.obj = _Options(config)
+    context.obj = _Options(config, is_named)
 
 
 def set_up_logging(*, verbose: bool) -> None:
@@ -95,14 +112,27 @@ def demo(seconds: float | None, port: int | None, data: Path | None) -> int:
 
 @cli.command()
 @click.option("--only", metavar="A,B", help="Run these components only.")
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Put a simulated device in the place of each real one; your archives stay as they are.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="With --simulate: its broker's; else a free one."
+)
 @click.pass_obj
-def up(options: _Options, only: str | None) -> int:
+def up(options: _Options, *, only: str | None, simulate: bool, port: int | None) -> int:
     """Run the whole configuration and keep it running."""
     from heliobus import up as work
 
-    settings = options.settings()
+    if port is not None and not simulate:
+        raise click.UsageError("--port goes with --simulate; else broker.url says the port")
+    # A simulated site has a broker of its own: secrets of the real one may be missing.
+    settings = options.settings(broker_files=not simulate)
     names = [name.strip() for name in only.split(",")] if only is not None else None
     _check_names(names or (), settings)
+    if simulate:
+        return work.simulate(settings, names, port=port, command=options.command)
     return work.run(settings, names)
 
 
@@ -137,15 +167,16 @@ def list_all() -> int:
 
 @cli.command()
 @click.argument("filter", metavar="[FILTER]", default="")
+@click.option("--simulate", is_flag=True, help="Of what 'heliobus up --simulate' runs.")
 @click.pass_obj
-def watch(options: _Options, filter: str) -> int:  # noqa: A002  # click names it as people see it
+def watch(options: _Options, filter: str, *, simulate: bool) -> int:  # noqa: A002  # click names it as people see it
     """Show what is on the bus, live.
 
     FILTER is a part of a device's or field's name.
     """
     from heliobus import watch as work
 
-    return work.run(options.settings(), filter)
+    return work.run(options.looked_at(simulate=simulate), filter)
 
 
 @cli.command()
@@ -207,16 +238,24 @@ class _Sim(click.Command):
     default="",
     help="How many of the answers go wrong, 0 to 1, such as silence=0.05,late=0.01.",
 )
-@click.option("--variant", help="Which model to be; a wrong name lists all.")
+@click.option(
+    "--variant",
+    "--model",
+    "--profile",
+    "variant",
+    metavar="NAME",
+    help="Which model to be; a wrong name lists all. For modbus: a profile, by its name or file.",
+)
+@click.option("--unit", type=click.IntRange(0, 255), help="For modbus: its address on the line.")
 @click.option("--link", type=click.Path(path_type=Path), help="Also give the port this name.")
-def sim(protocol: str, *, faults: str, variant: str | None, **place: Any) -> int:
+def sim(protocol: str, *, faults: str, variant: str | None, unit: int | None, **place: Any) -> int:
     """Be a simulated device: on a serial or TCP port, or a broker."""
     from heliobus import simulate as work
 
     if place["tcp"] is not None and (place["pty"] or place["link"]):
         raise click.UsageError("--tcp does not go with --pty or --link; choose one")
-    where = work.Place(**place)
-    return work.run(protocol, where, faults=faults, variant=variant, out=sys.stdout)
+    role = work.Role(faults=faults, variant=variant, unit=unit)
+    return work.run(protocol, work.Place(**place), role, out=sys.stdout)
 
 
 @cli.command()
@@ -254,8 +293,11 @@ def schema(name: str) -> int:
 @click.option("--since", default="24h", show_default=True, help="How far back, such as 90m or 7d.")
 @click.option("--csv", is_flag=True, help="Print comma-separated values.")
 @click.option("--kind", default="", help="Where a component has the same name: 'component' is it.")
+@click.option("--simulate", is_flag=True, help="Of what 'heliobus up --simulate' has stored.")
 @click.pass_obj
-def history(options: _Options, device: str, field: str, *, since: str, csv: bool, kind: str) -> int:
+def history(
+    options: _Options, /, device: str, field: str, *, since: str, simulate: bool, **how: Any
+) -> int:
     """Show what the archive holds of a FIELD of a DEVICE.
 
     A component is asked like a device: heliobus history axpert uptime_s.
@@ -268,9 +310,8 @@ def history(options: _Options, device: str, field: str, *, since: str, csv: bool
         since_s = duration_s(since)
     except ConfigError as error:
         raise click.BadParameter(str(error), param_hint="--since") from error
-    return work.history_command(
-        options.settings(), device, field, since_s=since_s, csv=csv, out=sys.stdout, kind=kind
-    )
+    settings = options.looked_at(simulate=simulate)
+    return work.history_command(settings, device, field, since_s=since_s, out=sys.stdout, **how)
 
 
 _FOLDER = click.option(

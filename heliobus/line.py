@@ -41,6 +41,27 @@ class Counting(Protocol):
         ...
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """A simulated device that serves several TCP connections at once.
+
+    `closes`: it closes each after an answer, as some do.
+    """
+
+    closes: bool
+
+    def connect(self) -> Simulated:
+        """Give the device as one more connection has it."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A simulated device that knows how fast its line is."""
+
+    baud: int
+
+
 def _cut(random: Random, answer: bytes) -> bytes:
     return answer[: random.randrange(len(answer))] if answer else b""
 
@@ -84,7 +105,10 @@ class Faults:
             "echo_only": "the request comes back instead of the answer",
             "late": "the answer comes only after the next request",
             "slow": "the answer comes some seconds late",
+            "close": "the TCP connection is closed after the answer",
             "nak": "the device refuses the request (simulated devices ask for this themselves)",
+            "foreign": "the answer of another unit comes first (Modbus, the same)",
+            "max100": "more than 100 registers at once are refused (Modbus, the same)",
         }
     )
 
@@ -143,7 +167,8 @@ class Line:
     `receive` what has come, send what is `due`, and be back after `wait_s`. Bytes take their
     time both ways at `baud` (None: no time). The device works on one request at a time: what
     comes while its answer is leaving waits. `unread` counts the bytes that were sent and not
-    yet read by the other side.
+    yet read by the other side. `ending` tells that the device hangs up now; with `closes` it
+    does after each answer.
     """
 
     def __init__(
@@ -153,6 +178,7 @@ class Line:
         baud: int | None,
         faults: Faults,
         unread: Callable[[], int],
+        closes: bool = False,
     ) -> None:
         self.answered = 0
         self.harmed = 0
@@ -169,6 +195,13 @@ class Line:
         self._mixed = False  # rests of an earlier answer are read with the next one
         self._unjudged: bytes | None = None
         self._left_s = 0.0
+        self._closes = closes
+        self._closing = False
+
+    @property
+    def ending(self) -> bool:
+        """Tell whether the device hangs up now: its last answer has left."""
+        return self._closing and self.idle
 
     @property
     def idle(self) -> bool:
@@ -214,7 +247,7 @@ class Line:
         self._arriving.clear()
         self._leaving.clear()
         self._held = self._asked = b""
-        self._mixed = False
+        self._mixed = self._closing = False
         self._end(whole=False)
 
     def _work(self, now_s: float, data: bytes) -> None:
@@ -242,6 +275,7 @@ class Line:
         if faults.strikes("slow"):
             struck, now_s = [*struck, "slow"], now_s + faults.slow_s
         self._send(now_s, altered)
+        self._closing = bool(altered) and (self._closes or faults.strikes("close"))
         if struck or self._mixed:
             self._end(whole=False)
 

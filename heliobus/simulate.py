@@ -3,12 +3,14 @@
 import signal
 import threading
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from heliobus import broker_keys, components, credentials
 from heliobus.address import parse
 from heliobus.errors import ConfigError
+from heliobus.line import Paced
 from heliobus.simulation import Faults, Service, Simulated, serve_pty, serve_tcp
 from heliobus.speaking import Speaker, Speaking
 
@@ -34,12 +36,19 @@ class Place:
         return f"--{found[0].replace('_', '-')}" if found else ""
 
 
-def run(protocol: str, place: Place, *, faults: str, variant: str | None, out: TextIO) -> int:
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What it is to be. `unit` is its address on a line of several devices."""
+
+    faults: str = ""
+    variant: str | None = None
+    unit: int | None = None
+
+
+def run(protocol: str, place: Place, role: Role, *, out: TextIO) -> int:
     """Serve until SIGINT or SIGTERM. Raise ConfigError, LinkError."""
-    make = components.simulator(protocol)
-    struck = Faults.parse(faults)
-    given = {} if variant is None else {"variant": variant}
-    simulated: Simulated | Speaking = make(faults=struck, **given)
+    struck = Faults.parse(role.faults)
+    simulated = _made(protocol, place, role, struck)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -52,6 +61,23 @@ def run(protocol: str, place: Place, *, faults: str, variant: str | None, out: T
         stop.wait()
     print(f"answered={service.answered} harmed={service.harmed}", file=out)
     return 0
+
+
+def _made(protocol: str, place: Place, role: Role, struck: Faults) -> Simulated | Speaking:
+    """Call its SIMULATOR with what was given, and with what it asks for."""
+    make = components.simulator(protocol)
+    given: dict[str, Any] = {"faults": struck}
+    if role.variant is not None:
+        given["variant"] = role.variant
+    known = signature(make).parameters
+    if role.unit is not None:
+        if "unit" not in known:
+            raise ConfigError(f"--unit: {protocol} has no unit ids; leave it out")
+        given["unit"] = role.unit
+    if "tcp" in known:
+        given["tcp"] = place.tcp is not None
+    made: Simulated | Speaking = make(**given)
+    return made
 
 
 def _at_broker(
@@ -82,7 +108,8 @@ def _at_broker(
 def _serve(simulated: Simulated, place: Place, faults: Faults) -> Service:
     if place.tcp is None:
         link = place.link and place.link.absolute()
-        return serve_pty(simulated, baud=place.baud or _BAUD, faults=faults, link_path=link)
+        usual = simulated.baud if isinstance(simulated, Paced) else _BAUD
+        return serve_pty(simulated, baud=place.baud or usual, faults=faults, link_path=link)
     host, port = _host_port(place.tcp)
     return serve_tcp(simulated, host=host, port=port, baud=place.baud, faults=faults)
 

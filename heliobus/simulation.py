@@ -16,18 +16,20 @@ import termios
 import threading
 import time
 import tty
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from heliobus.errors import ConfigError, LinkError
-from heliobus.line import Counting, Faults, Line, Simulated
+from heliobus.line import Counting, Faults, Line, Shared, Simulated
 
 __all__ = [
     "Counting",
     "Faults",
     "Service",
+    "Shared",
     "Simulated",
     "listen",
     "serve_hidraw",
@@ -95,12 +97,24 @@ class Service:
 
     def _run(self) -> None:
         while not self._stopping:
-            wait_s = self._line.wait_s(time.monotonic())
+            wait_s = self._wait_s(time.monotonic())
             for number, _ in self._poll.poll(None if wait_s is None else wait_s * 1000):
                 self._arrived(number)
-            data = self._line.due(time.monotonic())
-            if data and not self._send(data):
-                self._line.spoil()
+            self._work()
+        self._end()
+
+    def _wait_s(self, now_s: float) -> float | None:
+        """Tell when `_work` has something to do again; None: not before bytes come."""
+        return self._line.wait_s(now_s)
+
+    def _work(self) -> None:
+        """Hand over what is due."""
+        data = self._line.due(time.monotonic())
+        if data and not self._send(data):
+            self._line.spoil()
+
+    def _end(self) -> None:
+        """Judge what is under way: we go."""
         self._line.close()
 
     def _arrived(self, number: int) -> None:
@@ -205,18 +219,41 @@ class _HidrawService(_PtyService):
 class _TcpService(Service):
     """One connection at a time; a new one takes over, as with most serial servers."""
 
+    _most = 1
+
     def __init__(self, url: str, line: Line, listener: socket.socket) -> None:
         super().__init__(url, line)
         self._listener = listener
-        self._connection: socket.socket | None = None
+        self._connections: dict[int, tuple[socket.socket, Line]] = {}
         self._poll.register(listener, select.POLLIN)
+
+    def _new_line(self) -> Line:
+        """Give the line of a new connection: here all have the one, one after the other."""
+        return self._line
+
+    def _wait_s(self, now_s: float) -> float | None:
+        waits_s = [line.wait_s(now_s) for _, line in self._connections.values()]
+        return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
+
+    def _work(self) -> None:
+        for number, (connection, line) in list(self._connections.items()):
+            data = line.due(time.monotonic())
+            if data and not self._sent(connection, data):
+                line.spoil()
+            if line.ending:
+                self._hang_up(number)
+
+    def _end(self) -> None:
+        for number in list(self._connections):
+            self._hang_up(number)
 
     def _arrived(self, number: int) -> None:
         if number == self._listener.fileno():
-            self._hang_up()
+            while len(self._connections) >= self._most:
+                self._hang_up(next(iter(self._connections)))
             self._accept()
-        elif self._connection is not None and number == self._connection.fileno():
-            self._receive(self._connection)
+        elif number in self._connections:
+            self._receive(number)
 
     def _accept(self) -> None:
         with suppress(OSError):  # it has gone again
@@ -224,9 +261,10 @@ class _TcpService(Service):
             connection.settimeout(0.0)  # do not block
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._poll.register(connection, select.POLLIN)
-            self._connection = connection
+            self._connections[connection.fileno()] = connection, self._new_line()
 
-    def _receive(self, connection: socket.socket) -> None:
+    def _receive(self, number: int) -> None:
+        connection, line = self._connections[number]
         try:
             data = connection.recv(_READ_BYTES)
         except BlockingIOError:  # the event was for the one before, which had the same number
@@ -234,26 +272,54 @@ class _TcpService(Service):
         except OSError:  # reset by the other side
             data = b""
         if data:
-            self._line.receive(time.monotonic(), data)
+            line.receive(time.monotonic(), data)
         else:
-            self._hang_up()
+            self._hang_up(number)
 
-    def _send(self, data: bytes) -> bool:
+    @staticmethod
+    def _sent(connection: socket.socket, data: bytes) -> bool:
         try:
-            return self._connection is not None and self._connection.send(data) == len(data)
+            return connection.send(data) == len(data)
         except OSError:  # it has gone, or does not read
             return False
 
-    def _hang_up(self) -> None:
-        if self._connection is not None:
-            self._poll.unregister(self._connection)
-            self._connection.close()
-            self._connection = None
-            self._line.close()
+    def _hang_up(self, number: int) -> None:
+        connection, line = self._connections.pop(number)
+        self._poll.unregister(connection)
+        connection.close()
+        line.close()
 
     def _release(self) -> None:
-        self._hang_up()
         self._listener.close()
+
+
+class _SharedTcpService(_TcpService):
+    """Several connections at once, each with a line of its own."""
+
+    _most = 16
+
+    def __init__(self, url: str, new_line: Callable[[], Line], listener: socket.socket) -> None:
+        super().__init__(url, new_line(), listener)
+        self._make_line = new_line
+        self._gone = [0, 0]
+
+    @property
+    def answered(self) -> int:
+        """Count over all connections."""
+        return self._gone[0] + sum(line.answered for _, line in [*self._connections.values()])
+
+    @property
+    def harmed(self) -> int:
+        """Count over all connections."""
+        return self._gone[1] + sum(line.harmed for _, line in [*self._connections.values()])
+
+    def _new_line(self) -> Line:
+        return self._make_line()
+
+    def _hang_up(self, number: int) -> None:
+        line = self._connections[number][1]
+        super()._hang_up(number)
+        self._gone = [self._gone[0] + line.answered, self._gone[1] + line.harmed]
 
 
 def serve_pty(
@@ -293,7 +359,7 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
 
 
 def serve_tcp(
-    simulated: Simulated,
+    simulated: Simulated | Shared,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -305,5 +371,15 @@ def serve_tcp(
     listener = listener or listen(host, port)
     listener.settimeout(0.0)
     place = f"[{host}]" if ":" in host else host
-    line = Line(simulated, baud=baud, faults=faults or Faults(), unread=lambda: 0)
-    return _TcpService(f"tcp://{place}:{listener.getsockname()[1]}", line, listener).start()
+    url = f"tcp://{place}:{listener.getsockname()[1]}"
+    faults = faults or Faults()
+
+    def line_to(device: Simulated, *, closes: bool = False) -> Line:
+        return Line(device, baud=baud, faults=faults, unread=lambda: 0, closes=closes)
+
+    if isinstance(simulated, Shared):
+        shared = simulated
+        return _SharedTcpService(
+            url, lambda: line_to(shared.connect(), closes=shared.closes), listener
+        ).start()
+    return _TcpService(url, line_to(simulated), listener).start()

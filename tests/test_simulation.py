@@ -190,7 +190,7 @@ def test_a_new_tcp_connection_takes_over() -> None:
 
 
 def test_a_line_recovers_as_soon_as_the_faults_end() -> None:
-    shares = {kind: 0.2 for kind in Faults.KINDS if kind != "nak"}
+    shares = {kind: 0.2 for kind in Faults.KINDS if kind not in {"nak", "close"}}
     faults = Faults(shares, seed=1, slow_s=0.05)
     with serve_tcp(Clerk(), faults=faults) as service:
         link = open_link(service.url)
