@@ -57,8 +57,11 @@ class Scheme:
     options: Mapping[str, tuple[str, ...]]
 
 
-def parse(url: str) -> Address:
-    """Take `url` apart. Raise ConfigError that says what is wrong and what would be right."""
+def parse(url: str, line: Mapping[str, str] = MappingProxyType({})) -> Address:
+    """Take `url` apart; `line` has options for where it does not say them itself.
+
+    Raise ConfigError that says what is wrong and what would be right.
+    """
     name = url.partition(":")[0]
     if name not in SCHEMES:
         raise ConfigError(f"link '{url}': {_unknown_scheme(url, name)}")
@@ -69,6 +72,8 @@ def parse(url: str) -> Address:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:  # some are urlsplit's own: a bad IPv6 literal, a port of 99999
         raise ConfigError(f"link '{url}': {error}; expected it like {scheme.example}") from error
+    said = {key for key, _ in pairs}
+    pairs += [pair for pair in line.items() if pair[0] in scheme.options and pair[0] not in said]
     options = _options(url, pairs, scheme.options)
     return Address(url, name, path, host, port, options)
 

@@ -251,19 +251,19 @@ def check_url(url: str) -> None:
     parse(url)
 
 
-def open_link(url: str, *, baud: int = 2400) -> Link:
-    """Open the way that `url` names; `baud` counts where a serial URL has none.
+def open_link(url: str, *, line: Mapping[str, str] = MappingProxyType({})) -> Link:
+    """Open the way that `url` names; `line` has what counts where a serial URL does not say it.
 
     Raise LinkError when it cannot be opened now, ConfigError when the URL is malformed.
     """
-    address = parse(url)
-    return _OPENERS[address.scheme](address, baud)
+    address = parse(url, line)
+    return _OPENERS[address.scheme](address)
 
 
-def _open_serial(address: Address, baud: int) -> Link:
+def _open_serial(address: Address) -> Link:
     import serial
 
-    line = _line(address, baud)
+    line = _line(address)
     pty = _refuse_held(address)
     try:
         port = serial.Serial(address.path, exclusive=True, timeout=0, **line)
@@ -276,17 +276,17 @@ def _open_serial(address: Address, baud: int) -> Link:
     return _DeviceLink(address, port, min(_GATHER_S, _GATHER_BITS / line["baudrate"]))
 
 
-def _line(address: Address, baud: int) -> dict[str, Any]:
+def _line(address: Address) -> dict[str, Any]:
     options = address.options
     return {
-        "baudrate": int(options.get("baud", baud)),
+        "baudrate": int(options.get("baud", 2400)),
         "parity": options.get("parity", "N"),
         "bytesize": int(options.get("bytesize", 8)),
         "stopbits": float(options.get("stopbits", 1)),
     }
 
 
-def _open_hidraw(address: Address, _baud: int) -> Link:
+def _open_hidraw(address: Address) -> Link:
     _refuse_held(address)
     try:
         if not stat.S_ISCHR(os.stat(address.path).st_mode):
@@ -308,12 +308,12 @@ def _open_locked(path: str, flags: int) -> int:
     return number
 
 
-def _open_socket(address: Address, _baud: int) -> Link:
+def _open_socket(address: Address) -> Link:
     # pyserial's own socket:// would add a pause of 0.3 s when it is closed, and nothing else.
     return _connect(address, _SOCKET_GATHER_S)
 
 
-def _open_tcp(address: Address, _baud: int) -> Link:
+def _open_tcp(address: Address) -> Link:
     return _connect(address, 0.0)
 
 
@@ -328,12 +328,12 @@ def _connect(address: Address, gather_s: float) -> Link:
     return _FileLink(address, connection, gather_s)
 
 
-def _open_rfc2217(address: Address, baud: int) -> Link:
+def _open_rfc2217(address: Address) -> Link:
     from serial import rfc2217
 
     url = f"rfc2217://{address.name}"
     try:
-        port = rfc2217.Serial(url, timeout=_SLICE_S, **_line(address, baud))
+        port = rfc2217.Serial(url, timeout=_SLICE_S, **_line(address))
     except (OSError, ValueError) as error:
         # pyserial wraps what the socket said into text.
         fault = ports.host_fault(error.__context__ or error)
@@ -349,7 +349,7 @@ def _refuse_held(address: Address) -> bool:
     return pty
 
 
-_OPENERS: Mapping[str, Callable[[Address, int], Link]] = MappingProxyType(
+_OPENERS: Mapping[str, Callable[[Address], Link]] = MappingProxyType(
     {
         "hidraw": _open_hidraw,
         "rfc2217": _open_rfc2217,

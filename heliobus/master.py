@@ -6,8 +6,10 @@ TCP. `open_master` chooses by the link: `tcp://` is Modbus TCP, all others carry
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
+from heliobus.address import parse
 from heliobus.modbus import Read
 
 
@@ -45,3 +47,19 @@ class Master(Protocol):
     def close(self) -> None:
         """Close; safe to call twice."""
         ...
+
+
+def open_master(url: str, *, line: Mapping[str, str] = MappingProxyType({})) -> Master:
+    """Give the master of a link; nothing is opened before the first request.
+
+    `line` has what a serial URL does not say itself, like {"baud": "9600", "parity": "N"}.
+    Raise ConfigError when the URL is malformed.
+    """
+    address = parse(url, line)
+    if address.scheme == "tcp":  # pymodbus costs 6 MB: not for a serial line
+        from heliobus.modbus_tcp import ModbusTcp
+
+        return ModbusTcp(address)
+    from heliobus.rtu import Rtu
+
+    return Rtu(address, line)

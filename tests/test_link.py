@@ -255,7 +255,7 @@ def test_the_baud_rate_is_that_of_the_url_or_2400(
 
 def test_a_caller_may_know_the_usual_baud_rate(terminal: tuple[int, str]) -> None:
     served, path = terminal
-    link = open_link(f"serial://{path}", baud=19200)
+    link = open_link(f"serial://{path}", line={"baud": "19200"})
     assert termios.tcgetattr(served)[5] == termios.B19200
     link.close()
 
