@@ -1,12 +1,13 @@
 """The requests that give all rows: no better ones exist, and none breaks a rule of the device."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridges.modbus.plan import Block, Cut, clusters, plan
+from bridges.modbus.plan import Block, Cut, pieces, plan
 from bridges.modbus.profile import Row
 from heliobus.errors import ConfigError
 
@@ -90,15 +91,8 @@ def test_a_row_longer_than_any_answer_is_told() -> None:
 
 def test_rows_that_share_registers_stay_together() -> None:
     rows = [row(4, 1), row(0), row(1, 1, name="flag"), row(5, 1)]
-    assert [[one.name for one in some] for some in clusters(rows, 1)] == [
-        ["r0", "flag"],
-        ["r4"],
-        ["r5"],
-    ]
-    assert [[one.name for one in some] for some in clusters(rows, 2)] == [
-        ["r0", "flag"],
-        ["r4", "r5"],
-    ]
+    assert pieces(rows, 1) == [Block(4, 0, 2), Block(4, 4, 1), Block(4, 5, 1)]
+    assert pieces(rows, 2) == [Block(4, 0, 2), Block(4, 4, 2)]
 
 
 # ---------------------------------------------------------------------- against brute force
@@ -128,8 +122,11 @@ def partitions(rows: Sequence[Row]) -> Iterator[list[list[Row]]]:
 def judged(
     division: Sequence[Sequence[Row]], rows: Sequence[Row], *, most: int, gaps: bool, align: int
 ) -> tuple[int, int, int] | None:
-    """Give what a division costs; None: a rule forbids it."""
+    """Give what a division costs; None: a rule forbids it, or it reads a register twice."""
     count = 0
+    spans = sorted((min(one.at for one in some), max(one.end for one in some)) for some in division)
+    if any(one.scales for one in rows) and any(a[1] > b[0] for a, b in pairwise(spans)):
+        return None
     named = {
         (one.function, at // align) for one in rows for at in range(one.at, one.at + one.count)
     }

@@ -1,1 +1,181 @@
-"""Bridge to devices that have Modbus registers: meters, charge controllers, inverters."""
+"""Bridge to devices that have Modbus registers: meters, charge controllers, inverters.
+
+A profile says which registers a device has and what they mean: `profiles/NAME.yaml`, or a file of
+the owner. Nothing is ever written to a device.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from bridges.modbus import codec
+from bridges.modbus.asking import Asker
+from bridges.modbus.candidate import FIRST, Candidate
+from bridges.modbus.line import line_of
+from bridges.modbus.options import profiles_of, seconds
+from bridges.modbus.profile import Group as Cadence
+from bridges.modbus.types import Values
+from heliobus.address import parse
+from heliobus.bridge import Group, Identity
+from heliobus.errors import ConfigError, FrameError, LinkError
+from heliobus.link import Silence
+from heliobus.master import Manner, Master, open_master
+from heliobus.modbus import Refused
+from heliobus.settings import DeviceSettings
+
+__all__ = ["BRIDGE", "Modbus"]
+
+_log = logging.getLogger(__name__)
+
+_SLOW_S: Final = 60.0
+_FAST, _ONCE = Cadence.FAST.value, Cadence.ONCE.value
+# What a request and its answer have beside registers, and how long a device takes to begin.
+_FRAME_BYTES: Final = 8 + 5
+_TURN_S: Final = 0.06
+_BITS: Final = 11
+_VENDOR, _PRODUCT, _REVISION = 0, 1, 2
+
+
+class Modbus:
+    """One device of a profile. Options: see config.json."""
+
+    def __init__(self, device: DeviceSettings) -> None:
+        found = profiles_of(device)
+        self._name = device.name
+        self._unit: int = device.options.get("unit", found[0].unit_id)
+        self._candidates = [Candidate(profile, self._unit) for profile in found]
+        self.profile = found[0]
+        self.kind = self.profile.kind
+        self.role = self.profile.role
+        self.groups: Sequence[Group] = self._groups(device)
+        self.forget()
+
+    @staticmethod
+    def open_link(url: str, devices: Sequence["Modbus"]) -> Master:
+        """Open the way to these devices. Raise LinkError."""
+        try:
+            line = line_of(url, [device.profile for device in devices])
+        except ConfigError as error:
+            raise LinkError(str(error)) from error
+        return open_master(url, line=line)
+
+    def forget(self) -> None:
+        """Forget what was learned: another device may be there now."""
+        for candidate in self._candidates:
+            candidate.forget()
+        self._chosen = self._candidates[0] if len(self._candidates) == 1 else None
+        self._objects: Mapping[int, str] = {}
+        self._who: Mapping[str, str] = {}
+
+    @property
+    def identity(self) -> Identity:
+        """Give what the device has said of itself, else what its profile says."""
+        told, who = self._objects, self._who
+        if self._chosen is None:
+            return Identity(maker=self.profile.maker)
+        return Identity(
+            maker=told.get(_VENDOR) or self._chosen.profile.maker,
+            model=who.get("model")
+            or told.get(_PRODUCT)
+            or next(iter(self._chosen.profile.models), ""),
+            serial=who.get("serial", ""),
+            firmware=who.get("firmware") or told.get(_REVISION, ""),
+        )
+
+    def poll(self, link: Master, group: str) -> Values:
+        """Ask one group. Raise FrameError, LinkError."""
+        candidate = self._chosen or self._choose(link)
+        asked = FIRST if group == _FAST and not candidate.is_sure else group
+        image = candidate.asker.ask(link, asked, candidate.rows[asked])
+        if asked == FIRST:
+            candidate.judge(image)
+        if group == _ONCE:
+            self._who = codec.identity(candidate.profile.identity, image)
+        of_group = [row for row in candidate.profile.rows if row.group.value == group]
+        values = codec.decode(of_group, candidate.profile.scales, image)
+        if not values and group == _FAST:
+            raise FrameError(
+                "it answers, but every value says 'not there' or is implausible;"
+                f" is {candidate.profile.name} its profile?"
+            )
+        return values
+
+    # ------------------------------------------------------------------ which profile it is
+
+    def _choose(self, link: Master) -> Candidate:
+        """Decide between the profile and its variants. Raise FrameError, LinkError."""
+        probes = [row for one in self._candidates for row in one.with_scales(one.probe)]
+        image = Asker(self.profile, self._unit).ask(link, FIRST, probes)
+        self._objects = self._identified(link, is_there=bool(image))
+        found = self._by_name() or self._by_probe(image)
+        if found is None:
+            told = (one.told(one.probed(image)) for one in self._candidates)
+            raise FrameError("; ".join(told))
+        _log.info("%s: read as %s", self._name, found.profile.name)
+        self._chosen = found
+        return found
+
+    def _identified(self, link: Master, *, is_there: bool) -> Mapping[int, str]:
+        """Ask who it is; nothing where it does not know this question, as most do not."""
+        manner = Manner(self.profile.timeout_s, self.profile.pause_s, self.profile.keep)
+        try:
+            return link.identify(self._unit, manner)
+        except Silence:
+            if not is_there:
+                raise
+        except FrameError as error:
+            if not isinstance(error, Refused) and not is_there:
+                raise
+        return {}
+
+    def _by_name(self) -> Candidate | None:
+        told = " ".join(self._objects.values())
+        named = [one for one in self._candidates if one.profile.identified]
+        named = [one for one in named if one.profile.identified in told]
+        return max(named, key=lambda one: len(one.profile.identified), default=None)
+
+    def _by_probe(self, image: codec.Image) -> Candidate | None:
+        for one in self._candidates:
+            value = one.probed(image)
+            if value is not None and one.fits(value):
+                return one
+        return None
+
+    # ------------------------------------------------------------------ groups
+
+    def _groups(self, device: DeviceSettings) -> tuple[Group, ...]:
+        slow_s = seconds(device.options, "slow", _SLOW_S)
+        every_s = {
+            Cadence.FAST: device.every_s,
+            Cadence.SLOW: max(slow_s, device.every_s),
+            Cadence.ONCE: math.inf,
+        }
+        used = {group for one in self._candidates for group in Cadence if one.rows[group.value]} | {
+            Cadence.FAST
+        }
+        return tuple(
+            Group(group.value, every_s[group], self._wire_s(device.link, group.value))
+            for group in Cadence
+            if group in used
+        )
+
+    def _wire_s(self, link: str, group: str) -> float:
+        """Give about how long a group takes. Raise ConfigError where it cannot be asked."""
+        found = 0.0
+        for one in self._candidates:
+            blocks = one.asker.blocks(group, one.rows[group])
+            each_s = one.profile.pause_s + _TURN_S
+            count = sum(_FRAME_BYTES + 2 * block.count for block in blocks)
+            found = max(found, len(blocks) * each_s + count * self._byte_s(link))
+        return found
+
+    def _byte_s(self, link: str) -> float:
+        """Give how long a byte takes on its line; next to nothing on a network."""
+        if not link:
+            return 0.0
+        baud = parse(link, line_of(link, [self.profile])).options.get("baud")
+        return _BITS / int(baud) if baud else 0.0
+
+
+BRIDGE = Modbus

@@ -33,6 +33,15 @@ class Block:
         """Say whether all registers of a row are in it."""
         return self.function == row.function and self.start <= row.at and row.end <= self.end
 
+    def touches(self, row: Row) -> bool:
+        """Say whether any register of a row is in it."""
+        return self.function == row.function and self.start < row.end and row.at < self.end
+
+    def surrounds(self, other: "Block") -> bool:
+        """Say whether all registers of another request are in it."""
+        same = self.function == other.function
+        return same and self.start <= other.start and other.end <= self.end
+
 
 def plan(
     rows: Iterable[Row],
@@ -57,18 +66,17 @@ def plan(
     return tuple(sorted(blocks, key=lambda block: (not any(map(block.holds, first)), block)))
 
 
-def clusters(rows: Sequence[Row], align: int) -> list[list[Row]]:
-    """Divide rows as far as registers go: rows that share one stay together."""
-    found: list[list[Row]] = []
-    end = -1
+def pieces(rows: Iterable[Row], align: int) -> list[Block]:
+    """Divide the registers of rows as far as can be: rows that share one stay together."""
+    found: list[Block] = []
     for row in sorted(rows, key=lambda row: (row.function, row.at, row.end)):
-        start = row.at // align * align
-        if found and found[-1][0].function == row.function and start < end:
-            found[-1].append(row)
+        start, end = row.at // align * align, -(-row.end // align) * align
+        last = found[-1] if found else None
+        if last and last.function == row.function and start < last.end:
+            end = max(end, last.end)
+            found[-1] = Block(row.function, last.start, end - last.start)
         else:
-            found.append([row])
-            end = 0
-        end = max(end, -(-row.end // align) * align)
+            found.append(Block(row.function, start, end - start))
     return found
 
 

@@ -1,0 +1,153 @@
+"""Asks one device for registers: in few requests, divided where it refuses one.
+
+Models of one series differ in what they have, and a request that touches what a device does not
+have is refused whole. So a refused request is divided until the rows that are lacking are found;
+they are left out from then on. Nothing is learned of a turn that fails, or before the device has
+given any register at all.
+"""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bridges.modbus.plan import Block, Cut, pieces, plan
+from bridges.modbus.profile import Profile, Row
+from heliobus.errors import FrameError
+from heliobus.master import Manner, Master
+from heliobus.modbus import INPUT, Read, Refused
+
+_NO_FUNCTION: Final = 1
+_TOO_MANY: Final = 3
+# What devices answer where they lack a register, and some where there are too many.
+_NOT_HERE: Final = frozenset({_NO_FUNCTION, 2, _TOO_MANY})
+# A request may have been damaged in a way that its checksum does not show.
+_REFUSALS: Final = 2
+_MOST_DIVIDED: Final = 12  # requests of a turn beyond its plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A request that the device refused, and where to divide it; None: it is one piece."""
+
+    block: Block
+    error: Refused
+    at: int | None = None
+    parts: tuple[Block, ...] = ()
+
+    @property
+    def cut(self) -> Cut:
+        return self.block.function, self.at or 0
+
+
+class Asker:
+    """What is known of one device of a profile."""
+
+    def __init__(self, profile: Profile, unit: int) -> None:
+        self._profile = profile
+        self._unit = unit
+        self._manner = Manner(profile.timeout_s, profile.pause_s, profile.keep)
+        self._has_answered = False
+        self._lacking: set[Block] = set()
+        self._refused: Counter[Block] = Counter()
+        self._cuts: dict[Cut, Block] = {}  # where a request was divided, and which one
+        self._doubtful: set[Cut] = set()
+        self._plans: dict[str, tuple[list[Row], tuple[Block, ...]]] = {}
+
+    def blocks(self, group: str, rows: Sequence[Row]) -> tuple[Block, ...]:
+        """Give the requests of a group as things stand. Raise ConfigError."""
+        return self._planned(group, rows)[1]
+
+    def ask(self, master: Master, group: str, rows: Sequence[Row]) -> dict[tuple[int, int], int]:
+        """Give what these rows hold, without what the device lacks.
+
+        Raise Silence at the first request without an answer, Refused, FrameError, LinkError.
+        """
+        rows, blocks = self._planned(group, rows)
+        waiting, left = deque(blocks), _MOST_DIVIDED
+        image: dict[tuple[int, int], int] = {}
+        refusals: list[_Refusal] = []
+        while waiting:
+            block = waiting.popleft()
+            read = Read(self._unit, block.function, block.start, block.count)
+            try:
+                words = master.read(read, self._manner)
+            except Refused as error:
+                if error.code not in _NOT_HERE:
+                    raise
+                refusals.append(self._divide(block, rows, error))
+                if refusals[-1].parts and left > 0:
+                    waiting += refusals[-1].parts
+                    left -= len(refusals[-1].parts)
+            else:
+                image.update(((block.function, block.start + n), w) for n, w in enumerate(words))
+        self._learn(refusals, image)
+        return image
+
+    def _planned(self, group: str, rows: Sequence[Row]) -> tuple[list[Row], tuple[Block, ...]]:
+        if group not in self._plans:
+            there = [row for row in rows if not any(one.touches(row) for one in self._lacking)]
+            edges = ((one.function, at) for one in self._lacking for at in (one.start, one.end))
+            blocks = plan(
+                there,
+                most=self._profile.max_registers,
+                gaps=self._profile.gaps,
+                align=self._profile.align,
+                cuts={*self._cuts, *edges},
+            )
+            self._plans[group] = there, blocks
+        return self._plans[group]
+
+    def _divide(self, block: Block, rows: Sequence[Row], error: Refused) -> _Refusal:
+        """Divide a request at the most registers without a name, else in its middle."""
+        held = pieces((row for row in rows if block.holds(row)), self._profile.align)
+        if len(held) < 2:  # noqa: PLR2004  # one piece has no parts
+            return _Refusal(block, error)
+        middle = block.start + block.count / 2
+
+        def worth(index: int) -> tuple[int, float]:
+            gap = held[index].start - held[index - 1].end
+            return (0 if error.code == _TOO_MANY else gap), -abs(held[index].start - middle)
+
+        best = max(range(1, len(held)), key=worth)
+        parts = tuple(
+            Block(block.function, some[0].start, some[-1].end - some[0].start)
+            for some in (held[:best], held[best:])
+        )
+        return _Refusal(block, error, held[best].start, parts)
+
+    # ------------------------------------------------------------------ learning
+
+    def _learn(self, refusals: Sequence[_Refusal], image: dict[tuple[int, int], int]) -> None:
+        self._has_answered = self._has_answered or bool(image)
+        for piece in [one for one in self._refused if (one.function, one.start) in image]:
+            del self._refused[piece]
+        if refusals and not self._has_answered:
+            raise FrameError(self._told(refusals[-1].error, refusals[-1].block.function))
+        if refusals:
+            for refusal in refusals:
+                self._take(refusal)
+            self._plans.clear()
+        elif self._doubtful:
+            # It was divided before it was known what is lacking: try again with fewer requests.
+            self._cuts = {cut: one for cut, one in self._cuts.items() if cut not in self._doubtful}
+            self._doubtful.clear()
+            self._plans.clear()
+
+    def _take(self, refusal: _Refusal) -> None:
+        block = refusal.block
+        if refusal.parts:
+            self._cuts[refusal.cut] = block
+            return
+        self._refused[block] += 1
+        if self._refused[block] >= _REFUSALS:
+            self._lacking.add(block)
+            around = {cut for cut, whole in self._cuts.items() if whole.surrounds(block)}
+            self._doubtful |= around
+
+    def _told(self, error: Refused, function: int) -> str:
+        what = f"it gives none of its registers ({error})"
+        if error.code == _NO_FUNCTION:
+            sort = "input" if function == INPUT else "holding"
+            what = f"it does not know function {function}, which reads {sort} registers"
+        return f"{what}; is {self._profile.name} its profile, and {self._unit} its unit id?"

@@ -1,0 +1,81 @@
+"""What the owner says of one device, put into its profile."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bridges.modbus import profiles
+from bridges.modbus.profile import Profile, Row
+from bridges.modbus.types import TYPES
+from heliobus.errors import ConfigError
+from heliobus.quantities import duration_s
+from heliobus.settings import DeviceSettings
+
+
+def profiles_of(device: DeviceSettings) -> tuple[Profile, ...]:
+    """Give the profile of a device and its variants, as its owner wants them. Raise ConfigError."""
+    name = device.options.get("profile", "")
+    if not name:
+        raise ConfigError("profile: is missing; 'heliobus list' shows the profiles")
+    first = profiles.load(name, beside=device.folder)
+    found = (first, *(profiles.load(each, beside=device.folder) for each in first.variants))
+    _check_inverted(device.options.get("invert", ()), found)
+    return tuple(_adapted(profile, device.options) for profile in found)
+
+
+def seconds(options: Mapping[str, Any], key: str, default_s: float) -> float:
+    """Give a duration among the options, which may still be a text."""
+    value = options.get(key, default_s)
+    return duration_s(value) if isinstance(value, str) else float(value)
+
+
+def _adapted(profile: Profile, options: Mapping[str, Any]) -> Profile:
+    profile = replace(
+        profile,
+        max_registers=options.get("max_registers", profile.max_registers),
+        timeout_s=seconds(options, "timeout", profile.timeout_s),
+        pause_s=seconds(options, "pause", profile.pause_s),
+        keep=options["connect"] == "keep" if "connect" in options else profile.keep,
+        role=options.get("role", profile.role),
+    )
+    if "words" in options:
+        profile = in_order(profile, options["words"])
+    inverted = options.get("invert", ())
+    return replace(
+        profile,
+        rows=tuple(_turned(row, inverted) for row in profile.rows),
+        probe=profile.probe and _turned(profile.probe, inverted),
+    )
+
+
+def in_order(profile: Profile, words: str) -> Profile:
+    """Give a profile whose longer numbers are all in one order, `big` or `little`."""
+
+    def ordered(row: Row) -> Row:
+        return replace(row, little=words == "little")
+
+    return replace(
+        profile,
+        rows=tuple(map(ordered, profile.rows)),
+        scales={name: ordered(row) for name, row in profile.scales.items()},
+        identity={name: ordered(row) for name, row in profile.identity.items()},
+        probe=profile.probe and ordered(profile.probe),
+    )
+
+
+def _turned(row: Row, inverted: Sequence[str]) -> Row:
+    """Turn the sign of a row, and with it what is plausible."""
+    if row.name not in inverted:
+        return row
+    least, most = (None if limit is None else -limit for limit in (row.most, row.least))
+    return replace(row, factor=-row.factor, least=least, most=most)
+
+
+def _check_inverted(names: Sequence[str], found: Sequence[Profile]) -> None:
+    from heliobus.checked_yaml import guess
+
+    numbers = {row.name for profile in found for row in profile.rows if TYPES[row.type].is_number}
+    for name in names:
+        if name not in numbers:
+            told = guess(name, numbers)
+            raise ConfigError(f"invert: {name!r} is not a number of {found[0].name}{told}")
