@@ -1,15 +1,15 @@
 """The command line. Each command imports its work when it runs, so that --help is quick."""
 
-import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from heliobus import __version__
+from heliobus.cli_broker import broker
+from heliobus.cli_options import Options
 
 if TYPE_CHECKING:
     from heliobus.settings import Settings
@@ -17,36 +17,6 @@ if TYPE_CHECKING:
 _NAMES = {"help_option_names": ["-h", "--help"]}
 _SYSTEM_WIDE = Path("/etc/heliobus/heliobus.yaml")
 _USAGE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """What was given before the command."""
-
-    config: Path
-    is_named: bool
-
-    @property
-    def command(self) -> str:
-        """Give the beginning of a command on the same configuration."""
-        return f"heliobus -c {shlex.quote(str(self.config))}" if self.is_named else "heliobus"
-
-    def looked_at(self, *, simulate: bool) -> "Settings":
-        """Load it for those who only look; `simulate`: what `up --simulate` runs or has run."""
-        if not simulate:
-            return self.settings()
-        from heliobus import config, simulated_site
-
-        path = simulated_site.looked_at(self.settings(broker_files=False), self.command)
-        return config.read(path).settings
-
-    def settings(self, *, broker_files: bool = True) -> "Settings":
-        """Load it; without `broker_files` those may be missing, as they are about to be made."""
-        from heliobus import config
-
-        if not broker_files:
-            return config.read(self.config, broker_files=False).settings
-        return config.load(self.config)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -78,7 +48,7 @@ def cli(context: click.Context, config: Path | None, *, verbose: bool) -> None:
     is_named = config is not None
     if config is None:
         config = _SYSTEM_WIDE if not here.exists() and _SYSTEM_WIDE.exists() else here
-    context.obj = _Options(config, is_named)
+    context.obj = Options(config, is_named)
 
 
 def set_up_logging(*, verbose: bool) -> None:
@@ -121,7 +91,7 @@ def demo(seconds: float | None, port: int | None, data: Path | None) -> int:
     "--port", type=click.IntRange(1, 65535), help="With --simulate: its broker's; else a free one."
 )
 @click.pass_obj
-def up(options: _Options, *, only: str | None, simulate: bool, port: int | None) -> int:
+def up(options: Options, *, only: str | None, simulate: bool, port: int | None) -> int:
     """Run the whole configuration and keep it running."""
     from heliobus import up as work
 
@@ -139,7 +109,7 @@ def up(options: _Options, *, only: str | None, simulate: bool, port: int | None)
 @cli.command("run")
 @click.argument("name")
 @click.pass_obj
-def run_one(options: _Options, name: str) -> int:
+def run_one(options: Options, name: str) -> int:
     """Run the component NAME in the foreground."""
     from heliobus import process as work
 
@@ -150,7 +120,7 @@ def run_one(options: _Options, name: str) -> int:
 
 @cli.command()
 @click.pass_obj
-def check(options: _Options) -> int:
+def check(options: Options) -> int:
     """Check the configuration, opening no port."""
     from heliobus import check as work
 
@@ -169,7 +139,7 @@ def list_all() -> int:
 @click.argument("filter", metavar="[FILTER]", default="")
 @click.option("--simulate", is_flag=True, help="Of what 'heliobus up --simulate' runs.")
 @click.pass_obj
-def watch(options: _Options, filter: str, *, simulate: bool) -> int:  # noqa: A002  # click names it as people see it
+def watch(options: Options, filter: str, *, simulate: bool) -> int:  # noqa: A002  # click names it as people see it
     """Show what is on the bus, live.
 
     FILTER is a part of a device's or field's name.
@@ -183,27 +153,29 @@ def watch(options: _Options, filter: str, *, simulate: bool) -> int:  # noqa: A0
 @click.argument("protocol")
 @click.argument("source", metavar="[FILE]", type=click.File("rb", lazy=False), default="-")
 @click.option("--map", "map_name", metavar="MAP", help="For mqtt: a map, by its name or file.")
-def decode(protocol: str, source: BinaryIO, map_name: str | None) -> int:
+@click.option("--profile", metavar="PROFILE", help="For modbus: a profile, by its name or file.")
+def decode(protocol: str, source: BinaryIO, map_name: str | None, profile: str | None) -> int:
     """Decode what was captured, one JSON object per line.
 
     FILE is - (standard input) unless it is named. A line is {"request": HEX or null,
-    "response": HEX}, for mqtt {"topic": TOPIC, "payload": TEXT or JSON}; the answer is
+    "response": HEX}, for mqtt {"topic": TOPIC, "payload": TEXT or JSON}, for modbus and
+    sunspec also {"start": NUMBER, "registers": [NUMBER, ...]}; the answer is
     {"ok": true, "values": ..., "units": ...} or {"ok": false, "error": ...}. Every line is
     answered, an empty one, too. The exit status is 0 when all could be decoded, else 1.
     """
     from heliobus import components
     from heliobus import decode as work
 
-    if not components.listens(protocol):
-        if map_name is not None:
-            raise click.UsageError(f"{protocol} is decoded without a map; leave --map out")
-        return work.run(components.decoder(protocol), source, sys.stdout.buffer)
-    if map_name is None:
-        raise click.UsageError(
-            f"{protocol} needs --map NAME or --map FILE; 'heliobus list' shows all"
-        )
-    decoder = components.map_decoder(protocol)(map_name)
-    return work.run_map(decoder, source, sys.stdout.buffer)
+    way = components.decoding(protocol)
+    by = {"map": map_name, "profile": profile}
+    for word, name in by.items():
+        if name is not None and way.value != word:
+            raise click.UsageError(f"{protocol} is decoded without a {word}; leave --{word} out")
+        if name is None and way.value == word:
+            raise click.UsageError(
+                f"{protocol} needs --{word} NAME or --{word} FILE; 'heliobus list' shows all"
+            )
+    return work.run_by(way, components.decoder(protocol), by.get(way.value), source)
 
 
 class _Sim(click.Command):
@@ -267,7 +239,7 @@ def sim(protocol: str, *, faults: str, variant: str | None, unit: int | None, **
     " SQLite and VictoriaMetrics need none.",
 )
 @click.pass_obj
-def prepare(options: _Options, name: str, admin_file: Path | None) -> int:
+def prepare(options: Options, name: str, admin_file: Path | None) -> int:
     """Make what the sink NAME needs at its server.
 
     What is there and works is left as it is. The administrator's secret is used for this only;
@@ -296,7 +268,7 @@ def schema(name: str) -> int:
 @click.option("--simulate", is_flag=True, help="Of what 'heliobus up --simulate' has stored.")
 @click.pass_obj
 def history(
-    options: _Options, /, device: str, field: str, *, since: str, simulate: bool, **how: Any
+    options: Options, /, device: str, field: str, *, since: str, simulate: bool, **how: Any
 ) -> int:
     """Show what the archive holds of a FIELD of a DEVICE.
 
@@ -314,105 +286,7 @@ def history(
     return work.history_command(settings, device, field, since_s=since_s, out=sys.stdout, **how)
 
 
-_FOLDER = click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where its files are; else broker.folder of the configuration.",
-)
-
-
-@cli.group()
-def broker() -> None:
-    """Set up the broker: users, passwords, rights, certificates."""
-
-
-@broker.command("init")
-@_FOLDER
-@click.option("--port", type=int, help="For this computer itself; else that of broker.url.")
-@click.option("--listen", metavar="ADDRESS[:PORT]", help="Listen for others, too; * is everywhere.")
-@click.option("--tls/--no-tls", default=None, help="With certificates of a CA of our own.")
-@click.option("--plain/--no-plain", default=None, help="Listen for others without TLS.")
-@click.option("--host", "hosts", multiple=True, help="Add a name or address to the certificate.")
-@click.option("--no-host", "no_hosts", multiple=True, help="Take one away that was added.")
-@click.option(
-    "--client-certificates/--no-client-certificates",
-    default=None,
-    help="With TLS, take certificates instead of passwords.",
-)
-@click.option("--data", metavar="DIR", help="Where mosquitto keeps what is retained.")
-@click.option("--owner", metavar="USER", help="Who runs mosquitto; as root: its service's user.")
-@click.option("--user", help="Who runs heliobus; as root: whose the data folder is.")
-@click.pass_obj
-def broker_init(
-    options: _Options,
-    /,
-    folder: Path | None,
-    hosts: tuple[str, ...],
-    no_hosts: tuple[str, ...],
-    **wish: Any,
-) -> int:
-    """Make or renew its files; what is there and good is kept.
-
-    What is not said here stays as it was the last time.
-    """
-    from broker import commands as work
-    from broker.accounts import Wish
-
-    settings = options.settings(broker_files=False)
-    wished = Wish(hosts=hosts or None, no_hosts=no_hosts or None, **wish)
-    return work.init(settings, folder, wished, sys.stdout)
-
-
-@broker.command("add-user")
-@click.argument("name")
-@_FOLDER
-@click.option(
-    "--role",
-    type=click.Choice(["device", "reader", "operator", "homeassistant"]),
-    required=True,
-)
-@click.option("--topic", "topics", multiple=True, help="What its own topics begin with.")
-@click.pass_obj
-def broker_add_user(
-    options: _Options, name: str, *, folder: Path | None, role: str, topics: tuple[str, ...]
-) -> int:
-    """Make the user NAME, or change it.
-
-    A device reads and writes its own topics and nothing else. A reader reads everything of
-    heliobus, and the topics it is given. An operator is a reader that also gives commands, under
-    its own name, and writes the topics it is given; with heliobus/SITE it can clear what is
-    retained of that site. Home Assistant reads everything of heliobus, reads and writes what
-    announces devices to it, and sets plain values.
-    """
-    from broker import commands as work
-    from broker.roles import Role
-
-    settings = options.settings(broker_files=False)
-    return work.add_user(settings, folder, name, role=Role(role), topics=topics, out=sys.stdout)
-
-
-@broker.command("remove-user")
-@click.argument("name")
-@_FOLDER
-@click.pass_obj
-def broker_remove_user(options: _Options, name: str, folder: Path | None) -> int:
-    """Remove the user NAME that was added."""
-    from broker import commands as work
-
-    return work.remove_user(options.settings(broker_files=False), folder, name, sys.stdout)
-
-
-@broker.command("check")
-@_FOLDER
-@click.pass_obj
-def broker_check(options: _Options, folder: Path | None) -> int:
-    """Prove who can do what, as each user, on the broker that runs.
-
-    It disturbs nobody: its messages are empty, not retained, and on topics of its own.
-    """
-    from broker import commands as work
-
-    return work.check(options.settings(), folder, sys.stdout)
+cli.add_command(broker)
 
 
 def _check_names(names: Iterable[str], settings: "Settings") -> None:

@@ -1,6 +1,8 @@
-"""The one place where any exception ends: words the expected ones, logs the others as bugs."""
+"""How a process ends: the signals that ask for it, and the one place where any exception ends."""
 
 import logging
+import signal
+import threading
 from collections.abc import Callable
 
 from heliobus.errors import ConfigError, HeliobusError
@@ -10,6 +12,14 @@ log = logging.getLogger("heliobus")
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits(3): starting again is no use
+
+
+def stop_on(*numbers: signal.Signals) -> threading.Event:
+    """Give an event that these signals set."""
+    stop = threading.Event()
+    for number in numbers:
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def guarded(work: Callable[[], int], say: Callable[[str], object]) -> int:

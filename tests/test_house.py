@@ -24,9 +24,9 @@ LAYERS = (
     " health",
     "bridge listener sink follower archive history polled poller outbox speaking master guarded rtu modbus_tcp",
     "component source bridging asking listening intake sinking following",
-    "process supervisor own_broker tally board",
+    "process supervisor own_broker tally board simulated_site",
     "catalogue check config_docs decode demo docs prepare simulate up watch",
-    "cli",
+    "cli_options cli_broker cli",
     "__main__",
 )
 # The last line that bridges/, sinks/ and broker/ may use.
