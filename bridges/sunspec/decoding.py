@@ -63,7 +63,10 @@ class _Captured:
             warnings = ("no marker: read as models from the first register on", *chain.warnings)
             return replace(chain, warnings=warnings)
         base = find_base(self.read, (self._start, *(base for base in BASES if base != self._start)))
-        chain = walk_from(self.read, base, base + len(MARKER))
+        first = base + len(MARKER)
+        if first + HEADER > self._end:
+            raise FrameError(f"SunSpec at {base}, but the registers end at {self._end}")
+        chain = walk_from(self.read, base, first)
         cut = bool(chain.blocks) and chain.blocks[-1].end >= self._end - 1 and chain.end is None
         if not cut:
             return chain

@@ -1,0 +1,128 @@
+"""Chains that were recorded from real devices: an optional folder of further vectors."""
+
+import json
+import random
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from bridges.sunspec.chain import walk
+from bridges.sunspec.decoding import decode_registers
+from heliobus.errors import FrameError
+from tests.helpers import further_vectors
+
+# Rows that hold a chain; others hold single frames.
+ROWS: list[dict[str, Any]] = [
+    row for row in further_vectors("sunspec.json") or [] if "registers" in row and "chain" in row
+]
+NAMED = [pytest.param(row, id=row["name"]) for row in ROWS]
+_HEADER = ("addr", "id", "len")
+
+
+def _blanked(row: dict[str, Any], path: str) -> bool:
+    """Tell whether the registers of this point were set to 0 before the row was published."""
+    return path == "64110#0.OutBack_MAC_Address" and not any(row["registers"][75:82])
+
+
+@pytest.mark.parametrize("row", NAMED)
+def test_a_recorded_chain_has_the_blocks_that_were_found_in_it(row: dict[str, Any]) -> None:
+    found = decode_registers(row["start"], row["registers"])
+    assert found["chain"] == [{key: block[key] for key in _HEADER} for block in row["chain"]]
+
+
+@pytest.mark.parametrize("row", NAMED)
+def test_a_recorded_chain_gives_exactly_its_values_and_units(row: dict[str, Any]) -> None:
+    found = decode_registers(row["start"], row["registers"])
+    told = {path: point for path, point in row["decoded"].items() if not _blanked(row, path)}
+    values = {path: found["values"].get(path) for path in told}
+    assert values == {path: point["value"] for path, point in told.items()}
+    units = {path: point["unit"] for path, point in told.items() if "unit" in point}
+    assert {path: found["units"][path] for path in units} == units
+
+
+@pytest.mark.parametrize("row", NAMED)
+def test_what_a_recorded_device_does_not_implement_is_absent(row: dict[str, Any]) -> None:
+    found = decode_registers(row["start"], row["registers"])
+    assert not set(row["not_implemented"]) & set(found["values"])
+
+
+@pytest.mark.parametrize("row", NAMED)
+def test_every_value_has_a_unit_and_is_fit_for_json(row: dict[str, Any]) -> None:
+    found = decode_registers(row["start"], row["registers"])
+    assert found["units"].keys() == found["values"].keys()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize("row", NAMED)
+def test_a_chain_that_is_cut_anywhere_keeps_what_is_whole(row: dict[str, Any]) -> None:
+    start, registers = row["start"], row["registers"]
+    whole = decode_registers(start, registers)["values"]
+    random_cuts = random.Random(1).sample(range(len(registers)), min(150, len(registers)))
+    for cut in sorted({0, 1, 2, 3, *random_cuts}):
+        if cut < 4:
+            with pytest.raises(FrameError):
+                decode_registers(start, registers[:cut])
+            continue
+        found = decode_registers(start, registers[:cut])
+        assert set(found["values"]) <= set(whole)
+        if found["chain"][-1]["id"] not in (0, 0xFFFF):
+            assert "end model" in found["warnings"][0]
+
+
+@pytest.mark.parametrize("row", NAMED)
+def test_no_changed_register_makes_a_chain_fail(row: dict[str, Any]) -> None:
+    dice = random.Random(2)
+    for _ in range(200):
+        registers = list(row["registers"])
+        for _ in range(dice.choice((1, 1, 3, 20))):
+            registers[dice.randrange(len(registers))] = dice.choice(
+                (0, 0xFFFF, 0x8000, 1, dice.randrange(0x10000))
+            )
+        with suppress(FrameError):
+            found = decode_registers(row["start"], registers)
+            assert json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize("row", NAMED)
+def test_a_recorded_chain_is_walked_with_few_requests(row: dict[str, Any]) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def read(start: int, count: int) -> list[int]:
+        asked.append((start, count))
+        at = start - row["start"]
+        return list(row["registers"][at : at + count])
+
+    walk(read)
+    assert len(asked) == 1 + len(row["chain"])
+
+
+# ---------------------------------------------------------------------- refused
+
+
+@pytest.mark.parametrize(
+    ("start", "registers", "reason"),
+    [
+        (40000, [], r"registers: found \[\], expected a list of numbers"),
+        (40000, "5375", "registers: found '5375', expected a list of numbers"),
+        (40000, [1, -1], r"registers\[1\]: found -1, expected a whole number from 0 to 65535"),
+        (40000, [True], r"registers\[0\]: found True"),
+        (None, [1], "start: found None, expected a whole number from 0 to 65535"),
+        (40000, [1, 2], "no SunSpec here; found 40000: 0001 0002, 50000: exception 2, 0: except"),
+        (40000, [0x5375, 0x6E53, 0xFFFF, 0], "SunSpec at 40000, but no model follows: found FFFF"),
+        (40000, [0x5375, 0x6E53, 1], "SunSpec at 40000, but the registers end at 40003"),
+    ],
+)
+def test_what_is_no_chain_is_refused_in_one_line(start: Any, registers: Any, reason: str) -> None:
+    with pytest.raises(FrameError, match=reason) as refused:
+        decode_registers(start, registers)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_single_model_is_read_without_its_marker() -> None:
+    words = [103, 50, *[0] * 12, 700, 0, 6000, 0xFFFE, *[0] * 34]
+    found = decode_registers(40069, words)
+    assert found["chain"] == [{"addr": 40069, "id": 103, "len": 50}]
+    assert found["values"]["103#0.W"] == 700
+    assert found["values"]["103#0.Hz"] == 60.0
+    assert found["warnings"][0] == "no marker: read as models from the first register on"
