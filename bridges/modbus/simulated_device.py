@@ -14,14 +14,12 @@ from bridges.modbus.scene import Scene
 from bridges.modbus.types import TYPES, Value, Values
 from heliobus.line import Faults
 from heliobus.modbus import HOLDING, INPUT, MOST_REGISTERS
+from heliobus.modbus_slave import IDENTIFY, LOOP_BACK, READ_IDENTIFICATION
 
-LOOP_BACK, IDENTIFY = 0x08, 0x2B
-# Function codes that change nothing in a device, whatever else they do.
-HARMLESS = frozenset({1, 2, 3, 4, 7, 11, 12, 17, 20, 24})
 _FAILED = 0x80
 _NO_FUNCTION, _NO_ADDRESS, _NO_VALUE, _DEVICE_FAILED = 1, 2, 3, 4
 _READ_BYTES = 5
-_READ_IDENTIFICATION, _BASIC = 0x0E, 1
+_BASIC = 1
 _WEAK_MOST = 100
 # How far beyond its rows a device lets zeros be read.
 _ROOM = 64
@@ -33,24 +31,14 @@ _REVISION = "v01.04.02"
 class Habits:
     """What no profile says: which functions one maker's devices know."""
 
-    same_space: bool = False  # 3 and 4 read the same registers
     loop_back: bool = True
     identifies: bool = False
 
 
 # Morningstar: TriStar MPPT MODBUS Specification v10, its list of functions.
 _HABITS: Mapping[str, Habits] = MappingProxyType(
-    {"Morningstar": Habits(same_space=True, loop_back=False, identifies=True)}
+    {"Morningstar": Habits(loop_back=False, identifies=True)}
 )
-
-
-def is_write(pdu: bytes) -> bool:
-    """Tell whether a request could change something: all that is not known to be harmless."""
-    if pdu[:1] == bytes([LOOP_BACK]):
-        return pdu[1:3] != b"\0\0"
-    if pdu[:1] == bytes([IDENTIFY]):
-        return pdu[1:2] != bytes([_READ_IDENTIFICATION])
-    return bool(pdu) and pdu[0] not in HARMLESS
 
 
 class Device:
@@ -132,7 +120,7 @@ class Device:
     # ------------------------------------------------------------------ registers
 
     def _serves(self, function: int) -> bool:
-        return self._habits.same_space or function in self._functions
+        return self.profile.either_function or function in self._functions
 
     def _space(self, function: int) -> int:
         """Give the function that the profile has for these registers."""
@@ -214,7 +202,7 @@ class Device:
         if self.profile.identified not in product:
             product = f"{product}-{self.profile.identified}"
         objects = (self.profile.maker, product, _REVISION)
-        head = bytes([IDENTIFY, _READ_IDENTIFICATION, _BASIC, _BASIC, 0, 0, len(objects)])
+        head = bytes([IDENTIFY, READ_IDENTIFICATION, _BASIC, _BASIC, 0, 0, len(objects)])
         texts = [text.encode() for text in objects]
         return head + b"".join(bytes([at, len(text)]) + text for at, text in enumerate(texts))
 
