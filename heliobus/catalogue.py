@@ -1,8 +1,8 @@
 """The commands `list` and `schema`: what is there to be used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from heliobus import components
 from heliobus.checked_yaml import guess
@@ -11,7 +11,7 @@ from heliobus.errors import ConfigError
 
 
 def list_components(out: TextIO) -> int:
-    """Print every bridge and sink with its title, and its maps; plugins are marked."""
+    """Print every bridge and sink with its title, maps and profiles; plugins are marked."""
     found = components.describe()
     width = max((len(component.name) for component in found), default=0)
     for kind in Kind:
@@ -21,6 +21,8 @@ def list_components(out: TextIO) -> int:
                 print(f"  {component.name:{width}}  {_text(component)}", file=out)
                 for name, title in _maps(component):
                     print(f"    map {name}: {title}", file=out)
+                for name, title in _profiles(component):
+                    print(f"    profile {name}: {title}", file=out)
     return 0
 
 
@@ -54,6 +56,25 @@ def _maps(component: Component) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.glob("maps/*.yaml")) if folder else ():
         with path.open(encoding="utf-8") as file:
             yield path.stem, file.readline().removeprefix("title:").strip(" \n\"'")
+
+
+def _profiles(component: Component) -> Iterator[tuple[str, str]]:
+    """Give the profiles of a bridge, each with its maker and models."""
+    heads = {name: _head(component, name) for name in component.profiles}
+    for name, head in heads.items():
+        maker = head
+        while "maker" not in maker and maker.get("extends") in heads:
+            maker = heads[maker["extends"]]
+        yield name, f"{maker.get('maker', '')} {', '.join(head.get('models', ()))}".strip()
+
+
+def _head(component: Component, name: str) -> Mapping[str, Any]:
+    """Read what a profile of ours says before its registers, which are long."""
+    import yaml
+
+    text = Path(str(component.folder), "profiles", f"{name}.yaml").read_text(encoding="utf-8")
+    head: Mapping[str, Any] = yaml.safe_load(text.partition("\nregisters:")[0])
+    return head
 
 
 def _schemas() -> dict[str, Path]:

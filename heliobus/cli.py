@@ -175,7 +175,8 @@ def decode(protocol: str, source: BinaryIO, map_name: str | None, profile: str |
             raise click.UsageError(
                 f"{protocol} needs --{word} NAME or --{word} FILE; 'heliobus list' shows all"
             )
-    return work.run_by(way, components.decoder(protocol), by.get(way.value), source)
+    decoder, name = components.decoder(protocol), by.get(way.value)
+    return work.run(way, decoder(name) if name else decoder, source, sys.stdout.buffer)
 
 
 class _Sim(click.Command):

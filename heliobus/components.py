@@ -9,12 +9,15 @@ A component is a folder with `__init__.py` and `config.json`:
      "devices": "found",                                     only for a bridge that is a listener
      "stores": false,                                        only for a sink that is a follower
      "issues": true,                                         only for a sink that issues commands
+     "decode": "registers",                                  only for a bridge that is decoded so
      "foreign": true}                                        where `foreign_topics` is exported
 
 The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, response)`, which
 gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
 it plays several models, `variant`. A listener exports `map_decoder(map)` instead, which gives what
-answers a topic and a payload; its maps are in `maps/`.
+answers a topic and a payload; its maps are in `maps/`. A bridge that has `profiles/` exports in
+`decoding.py` `profile_decoder(profile)`, which gives what answers a captured object; one with
+"decode": "registers" exports there `decode_registers(start, registers)`, which gives the answer.
 `simulator.py` may also export `simulate(devices, clock=, faults=)`: all that is at the far end of
 one link, with the polls that it has answered, by device, in `polls`. For a listener it is
 `simulate(bridge, clock=, faults=)`, and gives what speaks.
@@ -46,6 +49,15 @@ class Kind(Enum):
     SINK = "sink"
 
 
+class Decoding(Enum):
+    """By what `heliobus decode` turns what was captured of a bridge into values."""
+
+    BYTES = "bytes"
+    MAP = "map"
+    PROFILE = "profile"
+    REGISTERS = "registers"
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """One bridge or sink that could run here. `fault` says why it cannot."""
@@ -74,6 +86,20 @@ class Component:
         """Name its maps that come with heliobus."""
         folder = self.folder / "maps" if self.listens and self.folder else None
         return sorted(path.stem for path in folder.glob("*.yaml")) if folder else []
+
+    @property
+    def profiles(self) -> list[str]:
+        """Name its profiles that come with heliobus."""
+        there = self.folder.glob("profiles/*.yaml") if self.folder else ()
+        return sorted(path.stem for path in there)
+
+    @property
+    def decoding(self) -> Decoding:
+        """Say how what was captured of it is decoded."""
+        if self.listens:
+            return Decoding.MAP
+        usual = Decoding.PROFILE if self.profiles else Decoding.BYTES
+        return Decoding(self.config.get("decode", usual))
 
     @property
     def what(self) -> str:
@@ -139,10 +165,21 @@ def simulated() -> list[Component]:
     return [each for each in there if each.folder and (each.folder / "simulator.py").is_file()]
 
 
+def decoding(bridge: str) -> Decoding:
+    """Say how what was captured of a bridge is decoded. Raise ConfigError."""
+    return _known(Kind.BRIDGE, bridge).decoding
+
+
 def decoder(name: str) -> Any:
-    """Import the function `decode_line` of a bridge. Raise ConfigError."""
+    """Import what decodes for a bridge, in the way that `decoding` says. Raise ConfigError."""
     found = _known(Kind.BRIDGE, name)
-    return _import(found, found.module, "decode_line")
+    module, function = {
+        Decoding.BYTES: ("", "decode_line"),
+        Decoding.MAP: ("", "map_decoder"),
+        Decoding.PROFILE: (".decoding", "profile_decoder"),
+        Decoding.REGISTERS: (".decoding", "decode_registers"),
+    }[found.decoding]
+    return _import(found, found.module + module, function)
 
 
 def foreign_topics(
@@ -159,12 +196,6 @@ def foreign_topics(
     function = _import(found, found.module, "foreign_topics")
     given = {"folder": folder} if "folder" in signature(function).parameters else {}
     return [*function(options, **given)]
-
-
-def map_decoder(name: str) -> Any:
-    """Import the function `map_decoder` of a listener. Raise ConfigError."""
-    found = _known(Kind.BRIDGE, name)
-    return _import(found, found.module, "map_decoder")
 
 
 def preparer(name: str) -> Any:

@@ -1,6 +1,6 @@
 """The command `decode`: what was captured, one JSON object per line in and out, in order.
 
-A line holds an exchange of bytes, or, by a map, a topic and its payload.
+A line holds an exchange of bytes; by a map, a topic and its payload; or registers from a start on.
 Every line is answered by one line, at once: also an empty one, so that line n of the output
 always belongs to line n of the input.
 """
@@ -10,27 +10,30 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, BinaryIO, TypeAlias
 
+from heliobus.components import Decoding
 from heliobus.errors import FrameError
 from heliobus.sample import Values, dumps, loads
 
 Decoder: TypeAlias = Callable[[bytes | None, bytes], tuple[Values, dict[str, str]]]
 MapDecoder: TypeAlias = Callable[[str, Any], Mapping[str, Any]]
-_Answerer: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+RegisterDecoder: TypeAlias = Callable[[Any, Any], Mapping[str, Any]]
+_Object: TypeAlias = Mapping[str, Any]
+_Answerer: TypeAlias = Callable[[_Object], _Object]
 
 _log = logging.getLogger(__name__)
 
 
-def run(decoder: Decoder, lines: Iterable[bytes], out: BinaryIO) -> int:
-    """Answer all lines; give 0 when each could be decoded, else 1."""
-    return _run(partial(_exchange, decoder), lines, out)
+def run(way: Decoding, decoder: Any, lines: Iterable[bytes], out: BinaryIO) -> int:
+    """Answer all lines; give 0 when each could be decoded, else 1.
 
-
-def run_map(decoder: MapDecoder, lines: Iterable[bytes], out: BinaryIO) -> int:
-    """Answer all lines, each a topic and its payload; give 0 when each could be decoded, else 1."""
-    return _run(partial(_message, decoder), lines, out)
-
-
-def _run(answerer: _Answerer, lines: Iterable[bytes], out: BinaryIO) -> int:
+    The decoder is what a bridge exports for this way; where it is by name, for that name.
+    """
+    answerer: _Answerer = {
+        Decoding.BYTES: partial(_exchange, decoder),
+        Decoding.MAP: partial(_message, decoder),
+        Decoding.PROFILE: decoder,
+        Decoding.REGISTERS: partial(_registers, decoder),
+    }[way]
     failed = False
     for line in lines:
         decoded, answer = _answered(answerer, line)
@@ -56,7 +59,7 @@ def _answered(answerer: _Answerer, line: bytes) -> tuple[bool, bytes]:
         return _refusal(f"a bug in heliobus, please report it: {type(error).__name__}: {error}")
 
 
-def _object(line: bytes) -> Mapping[str, Any]:
+def _object(line: bytes) -> _Object:
     if not line.strip():
         raise FrameError("the line is empty, expected a JSON object")
     try:
@@ -68,7 +71,7 @@ def _object(line: bytes) -> Mapping[str, Any]:
     return body
 
 
-def _exchange(decoder: Decoder, body: Mapping[str, Any]) -> Mapping[str, Any]:
+def _exchange(decoder: Decoder, body: _Object) -> _Object:
     if "response" not in body:
         raise FrameError('"response" is missing, expected hexadecimal bytes')
     request = None if body.get("request") is None else _bytes(body, "request")
@@ -76,7 +79,7 @@ def _exchange(decoder: Decoder, body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"values": values, "units": units}
 
 
-def _message(decoder: MapDecoder, body: Mapping[str, Any]) -> Mapping[str, Any]:
+def _message(decoder: MapDecoder, body: _Object) -> _Object:
     topic = body.get("topic")
     if not isinstance(topic, str):
         raise FrameError(f"topic: found {topic!r:.40}, expected a text")
@@ -85,7 +88,14 @@ def _message(decoder: MapDecoder, body: Mapping[str, Any]) -> Mapping[str, Any]:
     return decoder(topic, body["payload"])
 
 
-def _bytes(body: Mapping[str, Any], key: str) -> bytes:
+def _registers(decoder: RegisterDecoder, body: _Object) -> _Object:
+    for key in ("start", "registers"):
+        if key not in body:
+            raise FrameError(f'"{key}" is missing, expected {{"start": 40000, "registers": [...]}}')
+    return decoder(body["start"], body["registers"])
+
+
+def _bytes(body: _Object, key: str) -> bytes:
     text = body[key]
     try:
         return bytes.fromhex(text)

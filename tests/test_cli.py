@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from bridges.voltronic.simulator import VARIANTS
 from heliobus import cli, components
+from heliobus.components import Decoding
 from heliobus.decode import decode_line
 from heliobus.decode import run as decode
 from heliobus.errors import ConfigError
@@ -349,7 +350,7 @@ def test_a_bug_in_a_codec_costs_one_line() -> None:
 
     out = io.BytesIO()
     lines = [b'{"response": "%02x"}' % number for number in (0, 1, 2)]
-    assert decode(codec, lines, out) == 1
+    assert decode(Decoding.BYTES, codec, lines, out) == 1
     assert [json.loads(line) for line in out.getvalue().splitlines()] == [
         {
             "ok": False,
@@ -376,7 +377,7 @@ def test_a_bug_in_a_codec_costs_one_line() -> None:
 )
 def test_whatever_the_line_its_answer_is_one_line_of_json(line: bytes) -> None:
     out = io.BytesIO()
-    decode(components.decoder("voltronic"), [line], out)
+    decode(Decoding.BYTES, components.decoder("voltronic"), [line], out)
     [answer] = out.getvalue().splitlines()
     body = json.loads(answer)
     assert set(body) in ({"ok", "values", "units"}, {"ok", "error"})

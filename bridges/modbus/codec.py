@@ -28,7 +28,7 @@ def decode(rows: Iterable[Row], scales: Mapping[str, Row], image: Image) -> Valu
     values: Values = {}
     for row in rows:
         held = _held(row, image)
-        if held is None or held in row.absent:
+        if held is None or held in row.absent or (held := _whole(row, held)) is None:
             continue
         found = _value(row, held, known)
         if found is None:
@@ -53,7 +53,9 @@ def identity(rows: Mapping[str, Row], image: Image) -> dict[str, str]:
     found = {}
     for name, row in rows.items():
         held = _held(row, image)
-        value = None if held is None or held in row.absent else _value(row, held, {})
+        there = held is not None and held not in row.absent
+        whole = _whole(row, held) if held is not None and there else None
+        value = None if whole is None else _value(row, whole, {})
         if value is not None and value != UNKNOWN:
             found[name] = str(value)
     return found
@@ -73,8 +75,12 @@ def encode(row: Row, value: Value | None, scales: Mapping[str, float]) -> tuple[
         held = _bits(row, value)
     elif row.type == "enum":
         held = _code(row, value)
+    elif row.type == "version":
+        held = int.from_bytes(_version(str(value))[:size].ljust(size, b"\0"))
     else:
         held = _unscaled(row, value, scales)
+    if row.of and value is not None:
+        held = raw(row.of, Decimal(held), size)
     words = [held >> 16 * place & 0xFFFF for place in reversed(range(row.count))]
     return tuple(_ordered(row, words))
 
@@ -106,9 +112,18 @@ def _ordered(row: Row, words: list[int]) -> list[int]:
 # ---------------------------------------------------------------------- to values
 
 
+def _whole(row: Row, held: int) -> int | None:
+    """Give the number of which a row tells codes or bits; None where it is none."""
+    if not row.of:
+        return held
+    found = number(row.of, held, 2 * row.count)
+    return int(found) if found is not None and found >= 0 and found == int(found) else None
+
+
 def _value(row: Row, held: int, scales: Mapping[str, Decimal]) -> Value | None:
-    if row.type == "text":
-        return _text(held.to_bytes(2 * row.count))
+    if row.type in {"text", "version"}:
+        data = held.to_bytes(2 * row.count)
+        return _text(data) if row.type == "text" else ".".join(map(str, data))
     if row.type == "enum":
         return row.texts.get(held, UNKNOWN)
     if row.is_flag:
@@ -176,7 +191,13 @@ def _text(data: bytes) -> str | None:
 def _absent(row: Row, size: int) -> int:
     if row.absent:
         return min(row.absent)
-    return nan(size) if TYPES[row.type].is_float else 0
+    return nan(size) if TYPES[row.of or row.type].is_float else 0
+
+
+def _version(text: str) -> bytes:
+    """Give the bytes of a version such as 2.0; of another text none."""
+    parts = text.split(".")
+    return bytes(int(part) & 0xFF for part in parts) if all(p.isdecimal() for p in parts) else b""
 
 
 def _bits(row: Row, value: Value) -> int:

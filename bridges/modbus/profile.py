@@ -41,6 +41,7 @@ class Row:
     group: Group = Group.FAST
     code_name: str = ""  # the field that has the number of an enum; "" for none
     is_flag: bool = False  # one bit as true or false
+    of: str = ""  # the type of the number in which codes or bits come, "" for one without sign
 
     @property
     def end(self) -> int:
@@ -69,6 +70,9 @@ class Profile:
     identity: Mapping[str, Row]  # of model, serial, firmware
     verified: str
     source: tuple[str, ...]
+    function: int = 3  # of the rows that do not say, as is the type
+    type: str = "u16"
+    either_function: bool = False  # 3 and 4 lead to the same registers
     role: str = ""
     serial: tuple[str, ...] = ()  # such as 9600 8N1
     unit_id: int = 1

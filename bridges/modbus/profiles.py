@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridges.modbus.profile import Caveat, Profile, Row
-from bridges.modbus.rows import Maker, Source, Written, check_places
+from bridges.modbus.rows import Maker, Source, Written, check_places, guess
 from bridges.modbus.types import TYPES
 from heliobus import contract as contracts
-from heliobus.checked_yaml import Reader, Schema, compose, guess, read_text
 from heliobus.contract import Contract, read_schema, schemas_folder
 from heliobus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from heliobus.checked_yaml import Schema
 
 _MOST_PROFILES = 4  # that extend one another
 # Of the file itself alone: they say how it is told from others.
@@ -92,6 +94,9 @@ def _fault_extends(sources: Sequence[Source], told: str) -> None:
 
 
 def _read(path: Path, told: str) -> Source:
+    # At the top it would make the chain of imports too long.
+    from heliobus.checked_yaml import Reader, compose, read_text
+
     try:
         text = read_text(path)
     except FileNotFoundError as error:
@@ -109,7 +114,7 @@ def _read(path: Path, told: str) -> Source:
     return Source(path, values, reader)
 
 
-def _refined(schema: Schema, texts: Mapping[str, str]) -> Schema:
+def _refined(schema: "Schema", texts: Mapping[str, str]) -> "Schema":
     """Ask nothing of a file that has what it leaves out from another."""
     return {**schema, "required": ()} if "$schema" in schema and "extends" in texts else schema
 
@@ -187,6 +192,9 @@ class _Making:
             unit_id=values.get("unit_id", 1),
             port=values.get("port", 502),
             max_registers=values.get("max_registers", 125),
+            function=values.get("function", 3),
+            type=values.get("type", "u16"),
+            either_function=values.get("either_function", False),
             gaps=values.get("gaps", True),
             align=values.get("align", 1),
             pause_s=values.get("pause", 0.0),

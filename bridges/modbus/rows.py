@@ -1,19 +1,23 @@
 """The rows of a profile are made and checked: what is written, against the contract."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bridges.modbus.profile import Group, Row
 from bridges.modbus.types import TYPES
 from bridges.modbus.units import OFFSETS, conversion, fitting
-from heliobus.checked_yaml import Place, Reader, guess
-from heliobus.contract import Contract, Field
+
+if TYPE_CHECKING:
+    from heliobus.checked_yaml import Reader
+    from heliobus.contract import Contract, Field
+
+Place: TypeAlias = tuple[str, ...]
 
 _LAST = 65535
 _NUMBERS: Final = frozenset(name for name, one in TYPES.items() if one.is_number)
@@ -23,6 +27,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         **dict.fromkeys(("factor", "divide", "scale", "unit", "min", "max"), _NUMBERS),
         "codes": frozenset({"enum"}),
         "bits": frozenset({"bits"}),
+        "of": frozenset({"enum", "bits"}),
         "absent": _NUMBERS | {"bits", "enum"},
     }
 )
@@ -35,7 +40,7 @@ class Source:
 
     path: Path
     values: Mapping[str, Any]
-    reader: Reader
+    reader: "Reader"
 
     def wrote(self, *place: str) -> bool:
         """Say whether this stands in the file; else it is a default."""
@@ -66,6 +71,13 @@ class Written:
         return f"line {line}" if self.source is other.source else f"{self.source.path}:{line}"
 
 
+def guess(word: str, known: Iterable[str]) -> str:
+    """Word what may have been meant."""
+    from heliobus import checked_yaml  # at the top it would make the chain of imports too long
+
+    return checked_yaml.guess(word, known)
+
+
 def _has_gaps(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(_has_gaps(each) for each in value.values())
@@ -77,7 +89,7 @@ def _has_gaps(value: Any) -> bool:
 class Maker:
     """Makes the rows of one profile. What is wrong is noted where it stands; a row comes of it."""
 
-    def __init__(self, contract: Contract, kind: str, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, contract: "Contract", kind: str, defaults: Mapping[str, Any]) -> None:
         """Take the kind, "" for one that is not known, and what counts where a row says nothing."""
         self._contract = contract
         self._kind = kind
@@ -107,7 +119,7 @@ class Maker:
             written.fault(told, *(("type",) if "type" in written.values else ()))
         return row
 
-    def _field(self, written: Written) -> Field | None:
+    def _field(self, written: Written) -> "Field | None":
         name, kind = written.name, self._kind
         known = self._contract.field(kind, name)
         if known is not None or not name:
@@ -126,14 +138,15 @@ class Maker:
         for family in families.values():
             yield re.sub(r"\[[^]]*\]\[[^]]*\]", "01", family.name)
 
-    def _row(self, written: Written, known: Field | None) -> Row:
+    def _row(self, written: Written, known: "Field | None") -> Row:
         values = {**{key: self._defaults[key] for key in _DEFAULTS}, **written.values}
         kind = values["type"]
         for key, types in _KEYS.items():
             if key in written.values and kind not in types:
                 one = "a number" if types == _NUMBERS else f"type: {_either(sorted(types))}"
                 written.fault(f"goes with {one}, not with type: {kind}", key)
-        count = _count(written, kind)
+        of = values.get("of", "")
+        count = _count(written, of or kind)
         up, down = _factors(written, known)
         is_flag = known is not None and known.type == "boolean" and kind == "bits"
         code = f"{written.name}_code"
@@ -156,6 +169,7 @@ class Maker:
             group=Group(values.get("group", "fast")),
             code_name=code if has_code else "",
             is_flag=is_flag,
+            of=of,
         )
         if row.end - 1 > _LAST:
             told = f"its last register would be {row.end - 1}, expected at most {_LAST}"
@@ -180,7 +194,7 @@ def _count(written: Written, kind: str) -> int:
     return int(said or 1)
 
 
-def _factors(written: Written, known: Field | None) -> tuple[float, float]:
+def _factors(written: Written, known: "Field | None") -> tuple[float, float]:
     """Give factor and divisor, with those of the unit."""
     for key in ("factor", "divide"):
         if written.values.get(key) == 0:
@@ -191,7 +205,7 @@ def _factors(written: Written, known: Field | None) -> tuple[float, float]:
     return float(up * change.numerator), float(down * change.denominator)
 
 
-def _unit(written: Written, known: Field | None) -> Fraction:
+def _unit(written: Written, known: "Field | None") -> Fraction:
     unit = written.values.get("unit")
     if unit is None or known is None:
         return Fraction(1)
@@ -247,12 +261,12 @@ def _texts(written: Written, kind: str, count: int) -> dict[int, str]:
 # ---------------------------------------------------------------------- against the field
 
 
-def _check_type(written: Written, row: Row, known: Field) -> None:
+def _check_type(written: Written, row: Row, known: "Field") -> None:
     """Note where the type of a row cannot give what its field takes."""
     fit = {
         "number": _NUMBERS,
         "integer": frozenset(name for name in _NUMBERS if not TYPES[name].is_float),
-        "string": frozenset({"enum"}) if known.enum else frozenset({"enum", "text"}),
+        "string": frozenset({"enum"} if known.enum else {"enum", "text", "version"}),
         "boolean": frozenset({"bits"}),
         "array": frozenset({"bits"}),
     }[known.type]

@@ -1,7 +1,8 @@
 """The types of registers: how many a value has, and how a raw number becomes a value and back.
 
 A raw number is what the registers hold, high word first, without sign. Floats are told with as few
-digits as tell them apart from their neighbours: 233.412, not 233.41200256347656.
+digits as tell them apart from their neighbours and are right to four decimals: 10909.2822, not
+10909.2822265625.
 """
 
 import math
@@ -18,6 +19,7 @@ Values: TypeAlias = dict[str, Value]
 # With how many digits a float of so many bytes may be told. Half floats are coarse: the fewest
 # that tell them apart would make 53.6 of 53.625.
 _DIGITS: Final = MappingProxyType({2: (7,), 4: (6, 7, 8, 9), 8: ()})
+_CLOSE: Final = 0.00005
 _FORMATS: Final = MappingProxyType({2: ">e", 4: ">f", 8: ">d"})
 _LARGEST: Final = MappingProxyType({2: 65504.0, 4: 3.4028234663852886e38, 8: 1.797693134862315e308})
 
@@ -48,6 +50,7 @@ TYPES: Final[Mapping[str, Type]] = MappingProxyType(
         "bits": Type(0, is_number=False),
         "enum": Type(0, is_number=False),
         "bcd": Type(0),
+        "version": Type(0, is_number=False),
     }
 )
 
@@ -88,7 +91,7 @@ def _float(raw: int, size: int) -> Decimal | None:
         return None
     for digits in _DIGITS[size]:
         short = f"{value:.{digits}g}"
-        if _read(how, short) == value:
+        if _read(how, short) == value and abs(float(short) - value) <= _CLOSE:
             return Decimal(short)
     return Decimal(repr(value))
 
