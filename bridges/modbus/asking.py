@@ -2,8 +2,8 @@
 
 Models of one series differ in what they have, and a request that touches what a device does not
 have is refused whole. So a refused request is divided until the rows that are lacking are found;
-they are left out from then on. Nothing is learned of a turn that fails, or before the device has
-given any register at all.
+they are left out from then on. Of a turn that fails nothing is learned. Nothing is lacking before
+the device has given any register at all: it may be another device.
 """
 
 from collections import Counter, deque
@@ -24,6 +24,7 @@ _NOT_HERE: Final = frozenset({_NO_FUNCTION, 2, _TOO_MANY})
 # A request may have been damaged in a way that its checksum does not show.
 _REFUSALS: Final = 2
 _MOST_DIVIDED: Final = 12  # requests of a turn beyond its plan
+_MOST_BLIND: Final = 16  # requests of a plan for a device that has given nothing yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +120,19 @@ class Asker:
     # ------------------------------------------------------------------ learning
 
     def _learn(self, refusals: Sequence[_Refusal], image: dict[tuple[int, int], int]) -> None:
-        self._has_answered = self._has_answered or bool(image)
+        if image and not self._has_answered:
+            self._has_answered = True
+            self._doubtful = set(self._cuts)
         for piece in [one for one in self._refused if (one.function, one.start) in image]:
             del self._refused[piece]
-        if refusals and not self._has_answered:
-            raise FrameError(self._told(refusals[-1].error, refusals[-1].block.function))
         if refusals:
             for refusal in refusals:
                 self._take(refusal)
             self._plans.clear()
+            if not self._has_answered:
+                if len(self._cuts) >= _MOST_BLIND:
+                    self._cuts.clear()
+                raise FrameError(self._told(refusals[-1]))
         elif self._doubtful:
             # It was divided before it was known what is lacking: try again with fewer requests.
             self._cuts = {cut: one for cut, one in self._cuts.items() if cut not in self._doubtful}
@@ -138,16 +143,17 @@ class Asker:
         block = refusal.block
         if refusal.parts:
             self._cuts[refusal.cut] = block
-            return
-        self._refused[block] += 1
+        elif self._has_answered:
+            self._refused[block] += 1
         if self._refused[block] >= _REFUSALS:
             self._lacking.add(block)
             around = {cut for cut, whole in self._cuts.items() if whole.surrounds(block)}
             self._doubtful |= around
 
-    def _told(self, error: Refused, function: int) -> str:
-        what = f"it gives none of its registers ({error})"
-        if error.code == _NO_FUNCTION:
+    def _told(self, refusal: _Refusal) -> str:
+        function = refusal.block.function
+        what = f"it gives none of its registers ({refusal.error})"
+        if refusal.error.code == _NO_FUNCTION:
             sort = "input" if function == INPUT else "holding"
             what = f"it does not know function {function}, which reads {sort} registers"
         return f"{what}; is {self._profile.name} its profile, and {self._unit} its unit id?"
