@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 _PHASE = re.compile(r"l([123])_")
-_LINE = re.compile(r"l([123])([123])_v$")
+_LINE = re.compile(r"l([123])([123])_(v|voltage_thd_percent)$")
 # The same connection by the names that an inverter has for it, and one of several channels.
 _SIDE = re.compile(r"^(grid|output|input|load|channel|generator)_")
+_THD_PERCENT = 1.9
 _WHOLE = MappingProxyType({"v": "voltage_v", "a": "current_a", "w": "power_w", "va": "apparent_va"})
 _ALIASES: Mapping[str, str] = MappingProxyType(
     {**_WHOLE, "var": "reactive_var", "hz": "frequency_hz", "average_v": "voltage_v"}
@@ -37,15 +38,15 @@ class Phase:
     @property
     def current_a(self) -> float:
         """Give the current, which has no sign."""
-        return self.apparent_va / self.voltage_v
+        return self.apparent_va / self.voltage_v if self.voltage_v else 0.0
 
 
 def mains_value(name: str, phases: Sequence[Phase], hertz: float) -> float | None:
     """Give what is called `name` at these phases; None: it is nothing of theirs."""
     name = _SIDE.sub("", name)
     if line := _LINE.match(name):
-        one, two = (phases[(int(at) - 1) % len(phases)].voltage_v for at in line.groups())
-        return _between(one, two)
+        one, two = (phases[(int(line[at]) - 1) % len(phases)].voltage_v for at in (1, 2))
+        return _between(one, two) if line[3] == "v" else _THD_PERCENT
     if phase := _PHASE.match(name):
         phases = [phases[(int(phase[1]) - 1) % len(phases)]]
         name = name[phase.end() :]
@@ -141,7 +142,7 @@ _VALUES: Mapping[str, Callable[[Sequence[Phase]], float]] = MappingProxyType(
         "power_factor": _factor,
         "phase_deg": _degrees,
         "voltage_thd_percent": lambda _: 2.1,
-        "line_voltage_thd_percent": lambda _: 1.9,
+        "line_voltage_thd_percent": lambda _: _THD_PERCENT,
         "current_thd_percent": lambda _: 7.4,
     }
 )

@@ -5,23 +5,19 @@ devices are under the same sky; the seed tells them apart. Powers add up, and en
 the sums of the powers. Signs are those of the contract.
 """
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from random import Random
 from types import MappingProxyType
 
 from bridges.modbus.mains import Phase, mains_rates, mains_value
+from bridges.modbus.sky import chance, load_w, sun, wander
 
 Number = float | bool
 
 _STEP_S, _COARSE_S = 60.0, 600.0
 _DAY_S = 86400.0
-_CLOUD_S = 420.0
-_LOAD_S = 90.0
 _DEMAND_S = 900.0
 # What had been counted before the first day that is lived: an average day, times the days.
 _BUILT_S = 1_704_067_200.0  # 2024-01-01
@@ -32,7 +28,8 @@ _BATTERY_RATED_V = 48.0
 _BATTERY_AH = 320.0
 _CHARGE_LIMIT_W = 3000.0
 _GRID_FROM_SOC, _GRID_TO_SOC = 0.15, 0.35
-_ABSORPTION_SOC, _FLOAT_SOC = 0.93, 0.985
+# From which state of charge on, the last first.
+_STAGES = MappingProxyType({"float": 0.985, "absorption": 0.93, "bulk": 0.0, "equalize": -1.0})
 _DAWN = 0.01
 _STORES = frozenset({"charger", "inverter", "battery"})
 
@@ -78,7 +75,7 @@ class Scene:
         self.on_grid = False
         self.demand_w = self.demand_max_w = 0.0
         self.peak_today_w = self.peak_yesterday_w = 0.0
-        self.low_v, self.high_v = math.inf, -math.inf
+        self.extremes: dict[str, tuple[float, float]] = {}  # of today
         self.counters = Counters()
         self._flow()
         self._begin()
@@ -106,7 +103,7 @@ class Scene:
         days = max(0.0, (day_s - _BUILT_S) / _DAY_S)
         before = {name: count * days for name, count in self.counters.total.items()}
         self.counters = Counters(total=before, yesterday=self.counters.today)
-        self.now_s, self.soc = day_s, soc
+        self.now_s, self.soc, self.extremes = day_s, soc, {}
         self.peak_yesterday_w, self.peak_today_w = self.peak_today_w, 0.0
         self._flow()
 
@@ -119,14 +116,14 @@ class Scene:
         if self.now_s // _DAY_S != day:
             self.counters.new_day()
             self.peak_yesterday_w, self.peak_today_w = self.peak_today_w, 0.0
-            self.low_v, self.high_v = math.inf, -math.inf
+            self.extremes = {}
         self._flow()
         self.demand_w += (self.measured_w - self.demand_w) * min(1.0, step_s / _DEMAND_S)
 
     def _flow(self) -> None:
         """Balance the powers of this moment."""
-        self.sun = self._height() * self._clouds()
-        self.load_w = self._load_w()
+        self.sun = sun(self.now_s)
+        self.load_w = load_w(self.now_s, self.seed)
         sun_w = _PV_PEAK_W * self.sun * (1.0 - 0.01 * (self.seed % 7))
         if self.kind in _STORES:
             self.on_grid = self.soc < (_GRID_TO_SOC if self.on_grid else _GRID_FROM_SOC)
@@ -138,10 +135,16 @@ class Scene:
             self.on_grid, self.pv_w, self.battery_w = True, sun_w, 0.0
             self.grid_w = self.load_w - self.pv_w
         self.phases = [self._phase(at) for at in range(self.count)]
+        self.grid_phases = [
+            self._phase_of(self.grid_w / self.count, at) if self.on_grid else Phase(0.0, 0.0, 1.0)
+            for at in range(self.count)
+        ]
         self.measured_w = sum(phase.power_w for phase in self.phases)
         self.demand_max_w = max(self.demand_max_w, self.demand_w)
         self.peak_today_w = max(self.peak_today_w, self.pv_w)
-        self.low_v, self.high_v = min(self.low_v, self.battery_v), max(self.high_v, self.battery_v)
+        for name, now in (("battery", self.battery_v), ("pv", self.pv_v), ("soc", self.soc)):
+            low, high = self.extremes.get(name, (now, now))
+            self.extremes[name] = min(low, now), max(high, now)
 
     def _phase(self, at: int) -> Phase:
         shares = (1.0,) if self.count == 1 else (0.42, 0.33, 0.25)
@@ -152,13 +155,15 @@ class Scene:
             "battery": self.battery_w / self.count,
             "other": self.load_w * share * 0.3,
         }
-        power_w = part.get(self.role, self.load_w * share)
-        factor = 0.93 + 0.06 * self._wander(f"factor {at}", _CLOUD_S)
-        volts = 229.0 + 3.0 * self._wander(f"volts {at}", _LOAD_S) - power_w / 2000.0
+        return self._phase_of(part.get(self.role, self.load_w * share), at)
+
+    def _phase_of(self, power_w: float, at: int) -> Phase:
+        factor = 0.93 + 0.06 * wander(self.now_s, f"factor {at}", seed=self.seed, slow=True)
+        volts = 229.0 + 3.0 * wander(self.now_s, f"volts {at}", seed=self.seed) - power_w / 2000.0
         return Phase(power_w=power_w, voltage_v=volts, factor=factor)
 
     def _rates(self) -> dict[str, float]:
-        """Give what is counted, as W, var, VA and A, by the names of the counters."""
+        """Give what is counted in an hour, as Wh, varh, VAh, Ah and s, by the counters' names."""
         charge_w, discharge_w = max(0.0, self.battery_w), max(0.0, -self.battery_w)
         if self.kind == "charger":
             charge_w, discharge_w = self.charger_w, 0.0
@@ -174,6 +179,7 @@ class Scene:
             "discharged_kwh": discharge_w,
             "charged_ah": charge_w / self.battery_v,
             "discharged_ah": discharge_w / self.battery_v,
+            **{f"{stage}_s": 3600.0 * (stage == self.stage) for stage in _STAGES},
         }
 
     # ------------------------------------------------------------------ what is so
@@ -182,6 +188,12 @@ class Scene:
     def night(self) -> bool:
         """Tell whether the sun is down."""
         return self.sun < _DAWN
+
+    @property
+    def stage(self) -> str:
+        """Give the stage of charging, "" at night."""
+        stages = (stage for stage, least in _STAGES.items() if self.soc >= least)
+        return "" if self.night else next(stages)
 
     @property
     def charger_w(self) -> float:
@@ -209,30 +221,33 @@ class Scene:
     @property
     def mains_hz(self) -> float:
         """Give the frequency of the mains."""
-        return 49.97 + 0.06 * self._wander("hertz", _LOAD_S)
+        return 49.97 + 0.06 * wander(self.now_s, "hertz", seed=self.seed)
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Give the words that tell the state `name`, the best first."""
         if name in {"charge_state", "tracker_state"}:
-            if self.night:
+            if not self.stage:
                 return ("asleep", "night", "off", "idle")
-            stages = ((_FLOAT_SOC, "float"), (_ABSORPTION_SOC, "absorption"), (0.0, "bulk"))
-            stage = next(word for least, word in stages if self.soc >= least)
-            return (stage, "charging", "running")
-        if name == "mode" and self.on_grid:
-            return ("line", "support", "bypass", "charging", "running")
+            return (self.stage, "charging", "running")
+        if name == "mode" and self.kind == "charger":
+            return ("charging", "running") if self.stage else ("asleep", "off")
         if name == "mode":
-            return ("charging", "inverting") if self.kind == "battery" else ("inverting", "battery")
+            flow = "charging" if self.battery_w > 0.0 else "discharging"
+            line = ("line", "support", "bypass") if self.on_grid else ()
+            return (*line, *(() if self.kind == "battery" else ("inverting", "battery")), flow)
         return ("ok", "normal", "off", "none")
 
     def number(self, name: str) -> Number:
         """Give the number or truth called `name`, in the unit that its name ends in."""
         single = _INDEX.sub("", name)
         found = self._counted(single)
-        if found is None and single in _TABLE:
-            found = _TABLE[single](self)
+        if found is None and (told := _TABLE.get(name) or _TABLE.get(single)):
+            found = told(self)
         if found is None:
-            found = mains_value(single, self.phases, self.mains_hz)
+            of_grid = single.startswith(("grid_", "input_"))
+            phases = self.grid_phases if of_grid else self.phases
+            hertz = self.mains_hz if self.on_grid or not of_grid else 0.0
+            found = mains_value(single, phases, hertz)
         if found is None:
             return self._usual(name)
         shared = single != name and single.startswith("pv_") and not single.endswith("_v")
@@ -245,7 +260,7 @@ class Scene:
         place = places.get(span[1], self.counters.total) if span else self.counters.total
         if name not in self.counters.total:
             return None
-        return place.get(name, 0.0) / (1.0 if name.endswith("_ah") else 1000.0)
+        return place.get(name, 0.0) / (1.0 if name.endswith(("_ah", "_s")) else 1000.0)
 
     def _usual(self, name: str) -> Number:
         """Give what nothing else tells: fixed by the name and the seed, and harmless."""
@@ -253,34 +268,7 @@ class Scene:
             return 0
         unit = name.rpartition("_")[2]
         low, high = _USUAL.get(unit, (0.0, 0.0))
-        return round(low + (high - low) * Random(f"{self.seed} {name}").random(), 1)  # noqa: S311
-
-    # ------------------------------------------------------------------ the sky and the habits
-
-    def _hour(self) -> float:
-        return self.now_s % _DAY_S / 3600.0
-
-    def _height(self) -> float:
-        return float(max(0.0, math.sin(math.pi * (self._hour() - 6.0) / 13.0)) ** 1.3)
-
-    def _clouds(self) -> float:
-        return 1.0 - 0.75 * max(0.0, self._wander("clouds", _CLOUD_S, seed=0) - 0.45) / 0.55
-
-    def _load_w(self) -> float:
-        hour = self._hour()
-        habit_w = sum(
-            peak_w * math.exp(-(((hour - at) / width) ** 2))
-            for at, width, peak_w in ((7.5, 1.0, 600.0), (13.0, 1.5, 350.0), (20.0, 2.2, 800.0))
-        )
-        return 190.0 + 12.0 * (self.seed % 9) + habit_w + 120.0 * self._wander("load", _LOAD_S)
-
-    def _wander(self, what: str, period_s: float, *, seed: int | None = None) -> float:
-        """Give smooth noise from 0 to 1 that depends on nothing but the time and the seed."""
-        at, part = divmod(self.now_s / period_s, 1.0)
-        seed = self.seed if seed is None else seed
-        ends = [Random(f"{seed} {what} {at + k:.0f}").random() for k in (0, 1)]  # noqa: S311
-        smooth = part * part * (3.0 - 2.0 * part)
-        return ends[0] + (ends[1] - ends[0]) * smooth
+        return round(low + (high - low) * chance(f"{self.seed} {name}"), 1)
 
 
 # Of what nothing else is known, by the unit that the name ends in.
@@ -297,20 +285,20 @@ _TABLE: Mapping[str, Callable[[Scene], Number]] = MappingProxyType(
         "pv_mpp_v": lambda s: s.pv_v,
         "pv_mpp_w": lambda s: _PV_PEAK_W * s.sun,
         "pv_max_v": lambda _: 128.4,
-        "pv_max_today_v": lambda _: 122.0,
+        "pv_max_today_v": lambda s: s.extremes["pv"][1],
         "pv_peak_w": lambda _: _PV_PEAK_W,
         "pv_peak_today_w": lambda s: s.peak_today_w,
         "pv_peak_yesterday_w": lambda s: s.peak_yesterday_w,
         "battery_v": lambda s: s.battery_v,
         "battery_average_v": lambda s: s.battery_v,
         "battery_sense_v": lambda s: s.battery_v + 0.02,
-        "battery_min_v": lambda s: s.low_v - 2.0,
-        "battery_max_v": lambda s: s.high_v + 1.5,
-        "battery_min_today_v": lambda s: s.low_v,
-        "battery_max_today_v": lambda s: s.high_v,
+        "battery_min_v": lambda s: s.extremes["battery"][0] - 2.0,
+        "battery_max_v": lambda s: s.extremes["battery"][1] + 1.5,
+        "battery_min_today_v": lambda s: s.extremes["battery"][0],
+        "battery_max_today_v": lambda s: s.extremes["battery"][1],
         "battery_a": lambda s: s.battery_a,
         "battery_average_a": lambda s: s.battery_a,
-        "battery_w": lambda s: s.battery_a * s.battery_v,
+        "battery_w": lambda s: s.charger_w if s.kind == "charger" else s.battery_w,
         "battery_charge_w": lambda s: max(0.0, s.battery_a * s.battery_v),
         "battery_charge_a": lambda s: max(0.0, s.battery_a),
         "battery_discharge_a": lambda s: max(0.0, -s.battery_a),
@@ -322,8 +310,8 @@ _TABLE: Mapping[str, Callable[[Scene], Number]] = MappingProxyType(
         "battery_percent": lambda s: s.soc * 100.0,
         "charge_target_v": lambda s: 0.0 if s.night else 57.6,
         "soc_percent": lambda s: s.soc * 100.0,
-        "soc_min_today_percent": lambda _: 20.0,
-        "soc_max_today_percent": lambda _: 100.0,
+        "soc_min_today_percent": lambda s: s.extremes["soc"][0] * 100.0,
+        "soc_max_today_percent": lambda s: s.extremes["soc"][1] * 100.0,
         "soh_percent": lambda _: 98.0,
         "remaining_ah": lambda s: s.soc * _BATTERY_AH,
         "capacity_ah": lambda _: _BATTERY_AH,
@@ -346,14 +334,33 @@ _TABLE: Mapping[str, Callable[[Scene], Number]] = MappingProxyType(
         "import_demand_max_w": lambda s: max(0.0, s.demand_max_w),
         "export_demand_w": lambda s: max(0.0, -s.demand_w),
         "is_on": lambda _: True,
+        "output_on": lambda _: True,
+        "switched_on": lambda _: True,
+        "charge_limit_v": lambda _: 57.6,
+        "discharge_limit_v": lambda _: 44.0,
+        "discharge_limit_a": lambda _: 100.0,
+        "grid_limit_a": lambda _: 16.0,
+        "charge_limit_w": lambda _: _CHARGE_LIMIT_W,
+        "discharge_limit_w": lambda _: _CHARGE_LIMIT_W,
+        "soc_min_percent": lambda _: 10.0,
+        "soc_max_percent": lambda _: 100.0,
+        "sun_today_h": lambda s: float(s.number("yield_today_kwh")) / (_PV_PEAK_W / 1000.0),
         "grid_connected": lambda s: s.on_grid,
         "grid_present": lambda s: s.on_grid,
         "operating_h": lambda s: max(0.0, (s.now_s - _BUILT_S) / 3600.0),
-        "absorption_today_s": lambda _: 4380.0,
-        "float_today_s": lambda _: 7210.0,
-        "equalize_today_s": lambda _: 0.0,
+        "output_peak_today_w": lambda s: s.peak_today_w * 0.97,
+        "battery_terminal_v": lambda s: s.battery_v + 0.03,
+        "battery_absorption_v": lambda _: 57.6,
+        "battery_float_v": lambda _: 54.0,
+        "equalization_v": lambda _: 58.4,
+        "absorption_min": lambda _: 180.0,
+        "charge_limit_a": lambda _: 60.0,
         "heatsink_c": lambda s: 26.0 + s.pv_w / 160.0,
         "power_limit_percent": lambda _: 100.0,
-        "device_time_s": lambda s: datetime.fromtimestamp(s.now_s, UTC).timestamp(),
+        "supply_01_v": lambda _: 12.1,
+        "supply_02_v": lambda _: 3.3,
+        "supply_03_v": lambda _: 5.0,
+        "supply_04_v": lambda _: 1.8,
+        "supply_05_v": lambda _: 1.5,
     }
 )
