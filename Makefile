@@ -39,6 +39,7 @@ docs: setup  ## write the reference pages anew from schemas/
 	@$(BIN)/python -m heliobus.docs topics $(ARGS)
 	@$(BIN)/python -m heliobus.config_docs $(ARGS)
 	@$(BIN)/python -m scripts.network_table $(ARGS)
+	@$(BIN)/python -m scripts.device_table $(ARGS)
 
 install:  ## install the service (systemd); with sudo, see docs/systemd.md
 	@scripts/install install
