@@ -48,7 +48,8 @@ class Guarded:
         self._link: Link | None = None
         self._closing = threading.Event()
         self._unanswered: dict[int, set[Read]] = defaultdict(set)  # by unit
-        self._deaf: set[int] = set()  # units that left a loop-back without an answer
+        self._deaf: set[int] = set()  # units that may know no loop-back
+        self._looped: set[int] = set()  # units with a loop-back that may still be answered
         self._fresh = itertools.count(random.randrange(1 << 16))  # noqa: S311 - no secret
         self._heard = False
         self._silences = 0
@@ -58,8 +59,7 @@ class Guarded:
 
     def read(self, read: Read, manner: Manner) -> tuple[int, ...]:
         """Give the registers. Raise Silence, Refused, FrameError, LinkError."""
-        alike = self._others(read)
-        if any(other.count == read.count for other in alike):
+        if any(other.count == read.count for other in self._others(read)):
             self._settle(read, manner)
         try:
             return read.registers(self._answer(read, manner))
@@ -103,19 +103,19 @@ class Guarded:
 
     def _settle(self, read: Read, manner: Manner) -> None:
         """Have nothing late come any more from the unit of `read`. Raise FrameError, LinkError."""
-        marker = self._marker(read)
+        unit, marker = read.unit, self._marker(read)
         try:
             check_refused(marker, self._answer(marker, manner))
-        except Refused as error:
-            if error.code in SILENT_BEHIND_A_GATEWAY:
+        except FrameError as error:
+            refused = isinstance(error, Refused) and error.code not in SILENT_BEHIND_A_GATEWAY
+            # Of two loop-backs, or of reads, it cannot be told whose exception it is.
+            if refused and isinstance(marker, Read):
+                self._wait(manner.timeout_s)
+            elif not refused or unit in self._looped:
                 self._unmarked(marker)
                 raise
-            if isinstance(marker, Read):  # whose exception this is cannot be told
-                self._wait(manner.timeout_s)
-        except FrameError:
-            self._unmarked(marker)
-            raise
-        del self._unanswered[read.unit]
+        self._looped.discard(unit)
+        self._unanswered.pop(unit, None)
 
     def _marker(self, read: Read) -> Question:
         """Give a question whose answer cannot be mistaken: a loop-back, else another length."""
@@ -132,6 +132,8 @@ class Guarded:
         self._deaf ^= {marker.unit}  # the other marker may do better
         if isinstance(marker, Read):
             self._unanswered[marker.unit].add(marker)
+        else:
+            self._looped.add(marker.unit)
 
     def _wait(self, seconds: float) -> None:
         if self._closing.wait(max(seconds, 0.0)):
@@ -146,7 +148,7 @@ class Guarded:
     def _answer(self, question: Question, manner: Manner) -> bytes:
         try:
             pdu = self._exchange(question, manner)
-        except Silence as error:
+        except FrameError as error:
             if isinstance(question, Read) and (hint := self._other_framing(question, manner)):
                 raise FrameError(f"{question}: {hint}") from error
             raise

@@ -69,25 +69,27 @@ class Rtu(Guarded):
                     return
 
     def _collect(self, link: Link, question: Question, timeout_s: float) -> bytes:
-        request, got, seen = rtu(question.unit, question.pdu), b"", b""
+        echo, got, seen = rtu(question.unit, question.pdu), b"", b""
         deadline_s = self._last_s + timeout_s
         while (left_s := deadline_s - time.monotonic()) > 0 and (more := link.read(left_s)):
             self._last_s = time.monotonic()
             seen = (seen + more)[:_SHOWN_BYTES]
-            got = self._without_echo(got + more, request, question)
-            if pdu := find_rtu(question, got):
+            got += more
+            if echo and echo in got and self._is_echo(question):
+                before, _, after = got.partition(echo)
+                echo, got = b"", before + after
+            pdu = find_rtu(question, got)
+            # An echo whose last byte is not there yet can look like an answer of one register.
+            if pdu and not (len(pdu) < len(question.pdu) and question.pdu.startswith(pdu)):
                 return pdu
             got = got[-_KEPT_BYTES:]
         raise self._failure(question, timeout_s, got, seen)
 
-    def _without_echo(self, got: bytes, request: bytes, question: Question) -> bytes:
-        """Take the request out of what came back: adapters may hear themselves."""
-        # The answer to a loop-back is no echo, unless the line is known to have one.
-        if request not in got or (isinstance(question, LoopBack) and not self._echoes):
-            return got
-        self._echoes = True
-        before, _, after = got.partition(request)
-        return before + after
+    def _is_echo(self, question: Question) -> bool:
+        """Say whether what equals the request is no answer: adapters may hear themselves."""
+        # A loop-back is answered by its like: it is known by then whether the line has an echo.
+        self._echoes = self._echoes or not isinstance(question, LoopBack)
+        return self._echoes
 
     def _failure(self, question: Question, timeout_s: float, got: bytes, seen: bytes) -> FrameError:
         if not seen:
