@@ -1,6 +1,6 @@
 """The command `check`: judge a configuration and tell what it would run, opening nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +19,7 @@ def run(path: Path, out: TextIO) -> int:
     settings = loaded.settings
     faults = [
         f"{path}:{_line(place, loaded.lines)}: {'.'.join(place)}: {fault}"
-        for place, fault in (_exact(*each, loaded.lines) for each in _faults(settings))
+        for place, fault in (_exact(*each, loaded.lines) for each in _told_once(_faults(settings)))
     ]
     if faults:
         raise ConfigError("\n".join(faults))
@@ -40,6 +40,20 @@ def _faults(settings: Settings) -> Iterator[tuple[Place, str]]:
         yield from _bridge_faults(bridge, settings, heard)
     for sink in settings.sinks.values():
         yield from _sink_faults(sink, settings)
+
+
+def _told_once(faults: Iterable[tuple[Place, str]]) -> Iterator[tuple[Place, str]]:
+    """Put what is wrong with a file below the first that names it, one line for each fault."""
+    first: dict[str, Place] = {}
+    for place, fault in faults:
+        before = first.setdefault(fault, place)
+        lines = fault.count("\n") + 1
+        if lines == 1:
+            yield place, fault
+        elif before is place:
+            yield place, f"{lines} faults in what it names:\n{fault}"
+        else:
+            yield place, f"the same {lines} faults as {'.'.join(before)}"
 
 
 def _exact(place: Place, fault: str, lines: Mapping[Place, int]) -> tuple[Place, str]:
@@ -71,11 +85,14 @@ def _bridge_faults(
                 fault = f"hears the same as bridges.{first}; give one of them another 'base'"
                 yield place, f"{fault} or 'broker', or delete it"
             return
-        for device in bridge.devices:
-            place = ("bridges", bridge.name, "devices", device.name)
-            kind(device)
     except ConfigError as error:
         yield place, str(error)
+        return
+    for device in bridge.devices:
+        try:
+            kind(device)
+        except ConfigError as error:
+            yield (*place, "devices", device.name), str(error)
 
 
 def _ears(bridge: BridgeSettings, listener: Listener) -> object:

@@ -4,6 +4,7 @@ An image is what was read: (function, register) -> 16-bit word. All arithmetic i
 2301 tenths are 230.1.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from bridges.modbus.types import TYPES, Value, Values, nan, number, raw
 Image: TypeAlias = Mapping[tuple[int, int], int]
 
 UNKNOWN = "unknown"
+_DIGITS_PER_BIT = math.log10(2)
 # Enough for 64 bits times two scales; no trap: what cannot be computed is left out.
 _EXACT = Context(prec=50, traps=[])
 
@@ -162,7 +164,10 @@ def _scaled(row: Row, held: int, scales: Mapping[str, Decimal]) -> Decimal | Non
         return Decimal(found)
     up, down = _factors(row, scales)
     scaled = _EXACT.divide(_EXACT.multiply(Decimal(found), up), down)
-    return scaled if scaled.is_finite() and abs(float(scaled)) != float("inf") else None
+    if not math.isfinite(float(scaled)):
+        return None
+    # Two digits more than the registers can hold; the rest says nothing.
+    return scaled.normalize(Context(prec=int(16 * row.count * _DIGITS_PER_BIT) + 3))
 
 
 def _factors(row: Row, scales: Mapping[str, Decimal]) -> tuple[Decimal, Decimal]:

@@ -330,8 +330,9 @@ def _overlap(one: tuple[Written, Row], other: tuple[Written, Row]) -> None:
     if one[0].source is other[0].source and order(one) < order(other):
         one, other = other, one
     (here, row), (there, there_row) = one, other
-    told = f"{_span(row)} overlaps {there_row.name or there.place[-1]} ({_span(there_row)}"
-    here.fault(f"{told}, {there.line_for(here)}); a register belongs to one row", "at")
+    shared = max(row.at, there_row.at)
+    owner = f"{there_row.name or there.place[-1]} ({_span(there_row)}, {there.line_for(here)})"
+    here.fault(f"found {_span(row)}, but {shared} belongs to {owner}", "at")
 
 
 def _span(row: Row) -> str:
