@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from heliobus.bridge import Bridge
+from heliobus.bridge import Bridge, check_links
 from heliobus.faults import Faults
 from heliobus.polled import ITSELF, LONGEST_BACK_OFF_S, Member, Polled, Presence
 from heliobus.poller import Poller, stop_all
@@ -34,6 +34,10 @@ class Asking:
 
     def __init__(self, bridge: BridgeSettings, kind: type[Bridge[Any]]) -> None:
         self._devices = {d.name: Polled(d, kind(d)) for d in bridge.devices}
+        self._by_link: dict[str, list[Polled]] = defaultdict(list)
+        for device in self._devices.values():
+            self._by_link[device.settings.link].append(device)
+        check_links(kind, {url: [one.bridge for one in ds] for url, ds in self._by_link.items()})
         # Whose a name on the bus is: parts of gateways are found as they answer.
         self._named = {name: device.itself for name, device in self._devices.items()}
         self._faults = Faults(log)
@@ -71,12 +75,9 @@ class Asking:
 
     def start(self, bridge: "BridgeComponent") -> None:
         """Start the links, with their devices at rest until they are allowed."""
-        by_link: dict[str, list[Polled]] = defaultdict(list)
-        for device in self._devices.values():
-            by_link[device.settings.link].append(device)
         self._pollers = [
             Poller(url, devices, on_sample=partial(self._sample, bridge), on_change=self._change)
-            for url, devices in by_link.items()
+            for url, devices in self._by_link.items()
         ]
         for poller in self._pollers:
             poller.start()

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:  # a protocol needs no more than their names
     from heliobus.sample import Values
@@ -77,7 +77,9 @@ class Bridge(Protocol[P_contra]):
     """One device on a link. A component's folder exports its class as BRIDGE.
 
     The class may have a static `open_link(url, devices)`, which opens the way to these devices of
-    one link; without it there is `heliobus.link.open_link`.
+    one link; without it there is `heliobus.link.open_link`. A likewise `check_link` raises
+    ConfigError where they cannot share that link. A device may have a `role`: what it measures
+    where its owner does not say.
     """
 
     def __init__(self, device: "DeviceSettings") -> None:
@@ -141,3 +143,11 @@ class Sleeper(Protocol):
         The answer outlives `forget`: at night the link may not open.
         """
         ...
+
+
+def check_links(kind: type[Any], by_link: Mapping[str, Sequence[Bridge[Any]]]) -> None:
+    """Raise ConfigError where devices of this class cannot share their link."""
+    check = getattr(kind, "check_link", None)
+    if check is not None:
+        for url, devices in by_link.items():
+            check(url, devices)

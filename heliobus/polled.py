@@ -60,7 +60,8 @@ class Member:
         """Give what it is, as far as is known."""
         bridge, options = self.device.bridge, self.device.settings.options
         if self.part == ITSELF:
-            return Part(bridge.kind, bridge.identity, options.get("role", ""))
+            role: str = options.get("role", "") or getattr(bridge, "role", "")
+            return Part(bridge.kind, bridge.identity, role)
         if isinstance(bridge, Gateway):  # which may have forgotten what is behind it
             self._about = bridge.parts.get(self.part, self._about)
         return self._about

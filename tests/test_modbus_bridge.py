@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from bridges.modbus import BRIDGE, Modbus
-from heliobus.bridge import Identity
-from heliobus.errors import ConfigError, FrameError, LinkError
+from heliobus.bridge import Identity, check_links
+from heliobus.errors import ConfigError, FrameError
 from heliobus.link import Silence
 from heliobus.master import Master
 from heliobus.modbus import Refused, crc
+from heliobus.polled import Polled
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import serve_tcp
 
@@ -243,8 +244,9 @@ def test_a_device_is_what_its_profile_says_and_what_it_tells(bench: Bench) -> No
 
 
 def test_the_role_is_the_owners_else_the_profiles(bench: Bench) -> None:
-    assert bench.bridge()[0].role == "grid"
-    assert bench.bridge(role="pv")[0].role == "pv"
+    for options, role in (({}, "grid"), ({"role": "pv"}, "pv")):
+        settings = bench.settings(**options)
+        assert Polled(settings, BRIDGE(settings)).itself.about.role == role
 
 
 # ---------------------------------------------------------------------- another device
@@ -555,11 +557,11 @@ def test_devices_that_differ_from_the_factory_are_told_for_their_line(bench: Ben
     meter = BRIDGE(bench.settings())
     even = METER.replace("[9600 8N1]", "[9600 8E1]")
     other = BRIDGE(bench.settings(profile=bench.profile("even", even)))
-    with pytest.raises(LinkError) as error:
-        BRIDGE.open_link("serial:///dev/ttyS0?baud=9600", [meter, other])
+    with pytest.raises(ConfigError) as error:
+        check_links(BRIDGE, {"serial:///dev/ttyS0?baud=9600": [meter, other]})
     assert str(error.value) == (
-        "link 'serial:///dev/ttyS0?baud=9600': from the factory acme has 9600 8N1 and even"
-        " 9600 8E1;"
+        "link: found 'serial:///dev/ttyS0?baud=9600', but from the factory acme has 9600 8N1 and"
+        " even 9600 8E1;"
         " set all devices of the line alike and write how,"
         " such as 'serial:///dev/ttyS0?baud=9600&bytesize=8&parity=N&stopbits=1'"
     )

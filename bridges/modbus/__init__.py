@@ -18,7 +18,7 @@ from bridges.modbus.profile import Group as Cadence
 from bridges.modbus.types import Values
 from heliobus.address import parse
 from heliobus.bridge import Group, Identity
-from heliobus.errors import ConfigError, FrameError, LinkError
+from heliobus.errors import FrameError
 from heliobus.link import Silence
 from heliobus.master import Manner, Master, open_master
 from heliobus.modbus import Refused
@@ -53,12 +53,13 @@ class Modbus:
 
     @staticmethod
     def open_link(url: str, devices: Sequence["Modbus"]) -> Master:
-        """Open the way to these devices. Raise LinkError."""
-        try:
-            line = line_of(url, [device.profile for device in devices])
-        except ConfigError as error:
-            raise LinkError(str(error)) from error
-        return open_master(url, line=line)
+        """Open the way to these devices."""
+        return open_master(url, line=line_of(url, [device.profile for device in devices]))
+
+    @staticmethod
+    def check_link(url: str, devices: Sequence["Modbus"]) -> None:
+        """Raise ConfigError where these devices cannot be on one line as it is set."""
+        line_of(url, [device.profile for device in devices])
 
     def forget(self) -> None:
         """Forget what was learned: another device may be there now."""

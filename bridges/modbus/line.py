@@ -28,8 +28,8 @@ def line_of(url: str, profiles: Iterable[Profile]) -> Mapping[str, str]:
     other = next(name for name in others if found[first][0] not in found[name])
     written = "&".join(f"{key}={value}" for key, value in found[first][0].items())
     raise ConfigError(
-        f"link '{url}': from the factory {first} has {_words(found[first][0])} and {other}"
-        f" {_words(found[other][0])}; set all devices of the line alike and write how,"
+        f"link: found '{url}', but from the factory {first} has {_words(found[first][0])} and"
+        f" {other} {_words(found[other][0])}; set all devices of the line alike and write how,"
         f" such as '{url.partition('?')[0]}?{written}'"
     )
 
