@@ -1,10 +1,12 @@
 """The command `check`: judge a configuration and tell what it would run, opening nothing."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from heliobus import components, config, contract
+from heliobus.bridge import check_links
 from heliobus.checked_yaml import Place, Schema, written
 from heliobus.errors import ConfigError
 from heliobus.listener import Listener
@@ -88,11 +90,16 @@ def _bridge_faults(
     except ConfigError as error:
         yield place, str(error)
         return
+    by_link = defaultdict(list)
     for device in bridge.devices:
         try:
-            kind(device)
+            by_link[device.link].append(kind(device))
         except ConfigError as error:
             yield (*place, "devices", device.name), str(error)
+    try:
+        check_links(kind, by_link)
+    except ConfigError as error:
+        yield place, str(error)
 
 
 def _ears(bridge: BridgeSettings, listener: Listener) -> object:

@@ -1,5 +1,6 @@
 """The bridge to register devices, against a device that speaks RTU bytes over TCP."""
 
+import io
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bridges.modbus import BRIDGE, Modbus
+from heliobus import check
 from heliobus.bridge import Identity, check_links
 from heliobus.errors import ConfigError, FrameError
 from heliobus.link import Silence
@@ -565,3 +567,23 @@ def test_devices_that_differ_from_the_factory_are_told_for_their_line(bench: Ben
         " set all devices of the line alike and write how,"
         " such as 'serial:///dev/ttyS0?baud=9600&bytesize=8&parity=N&stopbits=1'"
     )
+
+
+def test_the_check_tells_of_such_a_line_where_its_link_stands(bench: Bench, tmp_path: Path) -> None:
+    even = bench.profile("even", METER.replace("[9600 8N1]", "[9600 8E1]"))
+    bench.profile("acme", METER)
+    file = tmp_path / "heliobus.yaml"
+    file.write_text(f"""\
+site: farm
+bridges:
+  meters:
+    type: modbus
+    link: serial:///dev/ttyS0
+    devices:
+      grid: {{profile: ./acme.yaml, every: 2s}}
+      pump: {{profile: {even}, every: 2s}}
+""")
+    with pytest.raises(ConfigError) as error:
+        check.run(file, io.StringIO())
+    told = f"{file}:5: bridges.meters.link: found 'serial:///dev/ttyS0', but from the factory acme"
+    assert str(error.value).startswith(told)
