@@ -1,0 +1,119 @@
+"""One simulated SunSpec device: a chain of models that lives, a PDU in, a PDU out.
+
+It answers function 3 alone, as most of them do.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bridges.sunspec import models
+from bridges.sunspec.chain import MARKER
+from bridges.sunspec.codec import Value, encode
+from bridges.sunspec.scene import House, Size
+from heliobus.errors import ConfigError
+from heliobus.line import Faults
+from heliobus.modbus import HOLDING, MOST_REGISTERS
+
+_FAILED = 0x80
+_NO_FUNCTION, _NO_ADDRESS, _NO_VALUE, _DEVICE_FAILED = 1, 2, 3, 4
+_REQUEST_BYTES = 5
+_HEADER = 2
+_END = (0xFFFF, 0)
+_WEAK_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A model and what it says. `length`: registers, None for those of its definition."""
+
+    id: int
+    values: Mapping[str, Value] = field(default_factory=dict)
+    length: int | None = None
+
+    def words(self) -> tuple[int, ...]:
+        """Give its block. Raise FrameError."""
+        model = models.find(self.id)
+        if model is None:
+            raise ConfigError(f"model {self.id} is not known")
+        return encode(model, self.values, length=self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One sort of device. `zeros_until`: the chain ends in zeros up to this address."""
+
+    title: str
+    size: Size
+    contents: Callable[[House], Sequence[Content]]
+    base: int = 40000
+    unit: int = 1
+    most: int = MOST_REGISTERS
+    ends: bool = True
+    zeros_until: int = 0
+
+
+# What changes from moment to moment; the rest is about the device itself, or set by somebody.
+LIVE = frozenset(
+    {
+        *(101, 102, 103, 111, 112, 113, 160, 201, 202, 203, 204, 211, 212, 213, 214),
+        *(701, 713, 714, 802, 803, 64111, 64113, 64115, 64117, 64118),
+    }
+)
+
+
+class Device:
+    """A device of `kind` in `house`.
+
+    `polls` counts how often its last living model was given whole: a poll ends with it.
+    """
+
+    def __init__(self, kind: Kind, house: House) -> None:
+        self.polls = 0
+        self.kind = kind
+        self.house = house
+        self._made_s = -1.0
+        self._words: tuple[int, ...] = ()
+        self._end_of_poll = 0
+
+    def registers(self, now_s: float) -> tuple[int, ...]:
+        """Give all that can be read from the base on."""
+        if now_s != self._made_s:
+            self.house.live_until(now_s)
+            self._words = self._made()
+            self._made_s = now_s
+        return self._words
+
+    def answer(self, pdu: bytes, now_s: float, faults: Faults) -> bytes:
+        """Answer one request."""
+        if pdu[0] != HOLDING or len(pdu) != _REQUEST_BYTES:
+            return bytes([pdu[0] | _FAILED, _NO_FUNCTION])
+        start, count = int.from_bytes(pdu[1:3]), int.from_bytes(pdu[3:5])
+        most = _WEAK_MOST if count > _WEAK_MOST and faults.strikes("max100") else self.kind.most
+        words = self.registers(now_s)
+        begin = start - self.kind.base
+        if not 1 <= count <= most:
+            code = _NO_VALUE
+        elif begin < 0 or begin + count > len(words):
+            code = _NO_ADDRESS
+        elif faults.strikes("nak"):
+            code = _DEVICE_FAILED
+        else:
+            data = b"".join(word.to_bytes(2) for word in words[begin : begin + count])
+            return bytes([HOLDING, len(data)]) + data
+        return bytes([HOLDING | _FAILED, code])
+
+    def answered(self, pdu: bytes) -> None:
+        """Learn that registers were given, and went out whole."""
+        start, count = int.from_bytes(pdu[1:3]), int.from_bytes(pdu[3:5])
+        self.polls += count > _HEADER and start + count == self._end_of_poll
+
+    def _made(self) -> tuple[int, ...]:
+        words = list(MARKER)
+        for content in self.kind.contents(self.house):
+            words += content.words()
+            if content.id in LIVE:
+                self._end_of_poll = self.kind.base + len(words)
+        if self.kind.ends and not self.kind.zeros_until:
+            words += _END
+        missing = self.kind.zeros_until - self.kind.base - len(words)
+        return (*words, *[0] * max(0, missing))
