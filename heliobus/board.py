@@ -1,16 +1,19 @@
 """What is on the bus, as a table for a terminal and as plain lines. No I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from textwrap import wrap
-from typing import Any, TypeAlias
+from typing import Any
 
+from heliobus import cells
 from heliobus.bus import Message
-from heliobus.contract import Contract, Field
+from heliobus.cells import Piece, Row, Style
+from heliobus.contract import Contract
 from heliobus.errors import FrameError
-from heliobus.sample import Sample, Value, load_object, parse_sample, time_ms, time_text
+from heliobus.grouped import Column, Group, Line
+from heliobus.sample import Sample, load_object, parse_sample, time_ms
 from heliobus.topics import BUS, Address, Topics
 
 # A cell is a title, a value and its unit; a long text takes the place of several cells.
@@ -24,20 +27,7 @@ _HINT_LINES = 4  # it may end with a command to copy
 _STALE_TIMES = 3  # a sample this many times older than its cadence is marked
 _NO_CADENCE_S = 60.0
 _OLD_MS = 60_000
-_AHEAD_MS = 10_000
-_AGES = ((2 * 86400, 86400, "d"), (2 * 3600, 3600, "h"), (120, 60, "min"))
 
-
-class Style(Enum):
-    """How a piece of a row stands out."""
-
-    PLAIN = "plain"
-    NAME = "name"
-    ALARM = "alarm"
-
-
-Piece: TypeAlias = tuple[str, Style]
-Row: TypeAlias = tuple[Piece, ...]
 
 _OFFLINE: Piece = ("OFFLINE", Style.ALARM)
 
@@ -88,13 +78,13 @@ class Board:
         except FrameError as error:
             self._refused += 1
             self._refusal = f"{message.topic}: {error}"
-            lines = [f"{_clock(now_ms)} {self._refusal}"]
-        return "\n".join(_printable(line) for line in lines) or None
+            lines = [f"{cells.clock(now_ms)} {self._refusal}"]
+        return "\n".join(cells.printable(line) for line in lines) or None
 
     def _take_component(self, address: Address, payload: bytes, now_ms: int) -> Iterable[str]:
         key = address.site, address.component or ""
         # A device may have the same name; in the table the next column tells them apart.
-        head = f"{_clock(now_ms)} {self._name((address.site, f'{BUS}/{address.component}'))}  "
+        head = f"{cells.clock(now_ms)} {self._name((address.site, f'{BUS}/{address.component}'))}  "
         if address.leaf == "event" and payload and not self._wanted:
             return [f"{head}{load_object(payload).get('text', '')}"]
         if address.leaf != "status":
@@ -136,7 +126,7 @@ class Board:
         changed = device.available != text
         device.available = text
         shown = changed and text and self._wanted in key[1]
-        return f"{_clock(now_ms)} {self._name(key)}  {text}" if shown else None
+        return f"{cells.clock(now_ms)} {self._name(key)}  {text}" if shown else None
 
     def _judged(self, sample: Sample) -> tuple[Sample, list[str]]:
         """Part from a sample the values that the contract refuses; a table must hold the rest."""
@@ -152,14 +142,14 @@ class Board:
     def _line(
         self, key: tuple[str, str], sample: Sample, faults: Iterable[str], now_ms: int
     ) -> str | None:
-        shown = [f"{name}={_plain(sample.values[name])}" for name in self._fields(sample)]
+        shown = [f"{name}={cells.plain(sample.values[name])}" for name in self._fields(sample)]
         if self._wanted in sample.device:
             shown += [f"({fault})" for fault in faults]
         if not shown:
             return None
         if abs(age_ms := now_ms - sample.time_ms) > _OLD_MS:
-            shown.append(f"({_ago(age_ms)})")
-        return f"{_clock(sample.time_ms)} {self._name(key)}  {'  '.join(shown)}"
+            shown.append(f"({cells.ago(age_ms)})")
+        return f"{cells.clock(sample.time_ms)} {self._name(key)}  {'  '.join(shown)}"
 
     def _fields(self, sample: Sample) -> list[str]:
         """Give the fields to show: those asked for, else the most important of the kind."""
@@ -173,23 +163,78 @@ class Board:
 
     # ------------------------------------------------------------------ the table
 
-    def table(self, now_ms: int, width: int) -> list[Row]:
-        """Draw everything into rows no wider than that."""
+    def table(self, now_ms: int, width: int, height: int | None = None) -> list[Row]:
+        """Draw everything into rows no wider than that.
+
+        Where a block for each device is higher than `height`, those of a kind share one.
+        """
         names = [self._name(key) for key in (*self._devices, *self._components)]
         size = _Size(name=max((len(name) for name in names), default=0), row=width)
-        rows: list[Row] = []
-        for key, device in sorted(self._devices.items()):
-            rows += self._block(key, device, now_ms, size)
+        rows = self._whole(self._blocks(now_ms, size), now_ms, size)
+        if height is None or len(rows) <= height:
+            return rows
+        groups = self._groups(now_ms)
+        rows = self._whole(
+            [r for g in groups for r in (*g.rows(size.name, width), ())], now_ms, size
+        )
+        if len(rows) <= height:
+            return rows
+        close = [r for g in groups for r in g.rows(size.name, width)]
+        return self._whole([*close, ()] if close else [], now_ms, size)
+
+    def _whole(self, rows: list[Row], now_ms: int, size: _Size) -> list[Row]:
+        """Put a head above the devices, and the components below them."""
+        width = size.row
         if not rows:
             wanted = f"of {self._wanted!r} " if self._wanted else ""
-            rows = [_row(f"waiting for the first sample {wanted}..."), ()]
+            rows = [cells.row(f"waiting for the first sample {wanted}..."), ()]
         for key, body in sorted(self._components.items()):
             rows += _component_rows(self._name(key), body, now_ms, size)
         if self._refused:
-            rows += [(), _row(f"{_count(self._refused, 'message')} refused: {self._refusal}")]
-        title, clock = f"heliobus {self._topics.site}", f"{_clock(now_ms)} UTC"
+            rows += [
+                (),
+                cells.row(f"{cells.count(self._refused, 'message')} refused: {self._refusal}"),
+            ]
+        title, clock = f"heliobus {self._topics.site}", f"{cells.clock(now_ms)} UTC"
         head = ((title, Style.NAME), (f"{clock:>{max(0, width - len(title))}}", Style.PLAIN))
         return [_cut(row, width) for row in (head, (), *rows)]
+
+    def _blocks(self, now_ms: int, size: _Size) -> list[Row]:
+        devices = sorted(self._devices.items())
+        return [row for key, device in devices for row in self._block(key, device, now_ms, size)]
+
+    def _groups(self, now_ms: int) -> list[Group]:
+        """Put devices of a kind together, as far as they have something to show."""
+        by_kind: dict[str, list[tuple[str, _Device, list[str]]]] = defaultdict(list)
+        for key, device in sorted(self._devices.items()):
+            names = self._fields(device.sample) if device.sample else []
+            if names or self._wanted in key[1]:
+                kind = device.sample.kind if device.sample else device.info.get("kind", "")
+                by_kind[kind].append((self._name(key), device, names))
+        return [self._group(kind, members, now_ms) for kind, members in sorted(by_kind.items())]
+
+    def _group(
+        self, kind: str, members: Sequence[tuple[str, _Device, list[str]]], now_ms: int
+    ) -> Group:
+        columns = []
+        for name in dict.fromkeys(name for _, _, names in members for name in names):
+            known = self._contract.field(kind, name)
+            values = [
+                device.sample.values.get(name) if device.sample else None
+                for _, device, _ in members
+            ]
+            texts = tuple("" if value is None else cells.plain(value, known) for value in values)
+            unit = known.unit if known else ""
+            columns.append(Column(known.title if known else name, texts, unit))
+        lines = [Line(name, self._short(device, now_ms)) for name, device, _ in members]
+        return Group(kind, tuple(lines), tuple(columns))
+
+    def _short(self, device: _Device, now_ms: int) -> Piece:
+        """Say in few letters whether a device is there."""
+        state = self._state(device, now_ms)
+        if state[0][1] is Style.ALARM or device.sample is None:
+            return state[0]
+        return cells.age(max(0, now_ms - device.sample.time_ms)), Style.PLAIN
 
     def _block(self, key: tuple[str, str], device: _Device, now_ms: int, size: _Size) -> list[Row]:
         names = self._fields(device.sample) if device.sample else []
@@ -207,9 +252,9 @@ class Board:
         """Say whether the device is there: its own word, its bridge's, and the sample's age."""
         sample = device.sample
         if sample is None:
-            return _row("waiting for its first sample")
+            return cells.row("waiting for its first sample")
         age_ms = now_ms - sample.time_ms
-        age = _ago(age_ms)
+        age = cells.ago(age_ms)
         bridge = sample.bridge or ""
         if self._components.get((sample.site, bridge), {}).get("state") == "offline":
             return (_OFFLINE, (f" with its bridge {bridge}, {age}", Style.PLAIN))
@@ -217,12 +262,12 @@ class Board:
             return (_OFFLINE, (f", {age}", Style.PLAIN))
         if age_ms > _STALE_TIMES * 1000 * device.info.get("every_s", _NO_CADENCE_S):
             return (("STALE", Style.ALARM), (f", {age}", Style.PLAIN))
-        return _row(", ".join(filter(None, (device.available, age))))
+        return cells.row(", ".join(filter(None, (device.available, age))))
 
     def _cell(self, sample: Sample, name: str) -> str:
         known = self._contract.field(sample.kind, name)
         title = f"{known.title if known else name:<{_TITLE}.{_TITLE}}"
-        text, unit = _plain(sample.values[name], known), known.unit if known else ""
+        text, unit = cells.plain(sample.values[name], known), known.unit if known else ""
         if len(text) > _VALUE:  # the text begins where short ones do, and takes what it needs
             return f"{title} {text}"
         return f"{title} {text:>{_VALUE}} {unit:<{_UNIT}}"
@@ -240,7 +285,7 @@ def _component_rows(name: str, body: Mapping[str, Any], now_ms: int, size: _Size
     room = max(20, size.row - size.name - 2)
     lines = [line for text in _errors(body) for line in wrap(text, room)[:_ERROR_LINES]]
     lines += [line for text in _hints(body) for line in wrap(text, room)[:_HINT_LINES]]
-    return [row, *(_row(f"{'':{size.name}}  {line}") for line in lines)]
+    return [row, *(cells.row(f"{'':{size.name}}  {line}") for line in lines)]
 
 
 def _devices_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -254,24 +299,24 @@ def _counts(body: Mapping[str, Any], now_ms: int) -> Iterator[str]:
         devices = _devices_of(body).values()
         asked = any("polls" in device for device in devices)  # else they speak by themselves
         for key in ("polls" if asked else "messages", "errors"):
-            yield _count(sum(device.get(key, 0) for device in devices), key.removesuffix("s"))
+            yield cells.count(sum(device.get(key, 0) for device in devices), key.removesuffix("s"))
     if "stored" in body:
         yield f"{body['stored']:,} stored"
     if body.get("rejected"):
         yield f"{body['rejected']:,} rejected"
     if body.get("holes"):
-        yield _count(body["holes"], "hole")
+        yield cells.count(body["holes"], "hole")
     if body.get("lag_s"):
-        yield f"{_age(round(body['lag_s'] * 1000))} behind"
+        yield f"{cells.age(round(body['lag_s'] * 1000))} behind"
     if "time" in body:
         with suppress(FrameError):
-            yield _ago(now_ms - time_ms(body["time"]))
+            yield cells.ago(now_ms - time_ms(body["time"]))
 
 
 def _errors(body: Mapping[str, Any]) -> Iterator[str]:
     if body.get("clock", {}).get("synced") is False:
         waiting = body["clock"].get("waiting", 0)
-        held = f"; {_count(waiting, 'sample')} held back until it is" if waiting else ""
+        held = f"; {cells.count(waiting, 'sample')} held back until it is" if waiting else ""
         yield f"its clock is not synchronised{held}"
     yield body.get("error", "")
     for name, device in _devices_of(body).items():
@@ -296,24 +341,20 @@ def _new_troubles(before: Mapping[str, Any], body: Mapping[str, Any]) -> Iterato
 # ---------------------------------------------------------------------- rows
 
 
-def _row(text: str) -> Row:
-    return ((text, Style.PLAIN),)
-
-
-def _packed(cells: Iterable[str], width: int) -> Iterator[Row]:
+def _packed(shown: Iterable[str], width: int) -> Iterator[Row]:
     """Put cells side by side; a long one takes the place of several."""
     columns = max(1, (width - len(_INDENT) + len(_GAP)) // (_CELL + len(_GAP)))
     row: list[str] = []
     used = 0
-    for cell in cells:
+    for cell in shown:
         span = min(columns, -(-(len(cell) + len(_GAP)) // (_CELL + len(_GAP))))
         if used + span > columns:
-            yield _row(_INDENT + _GAP.join(row))
+            yield cells.row(_INDENT + _GAP.join(row))
             row, used = [], 0
         row.append(f"{cell:<{span * (_CELL + len(_GAP)) - len(_GAP)}}")
         used += span
     if row:
-        yield _row(_INDENT + _GAP.join(row))
+        yield cells.row(_INDENT + _GAP.join(row))
 
 
 def _cut(row: Row, width: int) -> Row:
@@ -321,46 +362,5 @@ def _cut(row: Row, width: int) -> Row:
     pieces: list[Piece] = []
     for text, style in row:
         room = width - sum(len(piece) for piece, _ in pieces)
-        pieces.append((_printable(text)[:room], style))
+        pieces.append((cells.printable(text)[:room], style))
     return tuple(pieces)
-
-
-# ---------------------------------------------------------------------- words
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _plain(value: Value, known: Field | None = None) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(value) or "none"
-    if known is not None and known.precision is not None and isinstance(value, int | float):
-        return f"{value:,.{known.precision}f}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
-
-
-def _ago(age_ms: int) -> str:
-    """Say how old something is; clocks that differ by some seconds are no news."""
-    if age_ms < -_AHEAD_MS:
-        return f"{_age(-age_ms)} in the future"
-    return f"{_age(max(0, age_ms))} ago"
-
-
-def _age(age_ms: int) -> str:
-    seconds = age_ms // 1000
-    for least_s, unit_s, unit in _AGES:
-        if seconds >= least_s:
-            return f"{seconds // unit_s} {unit}"
-    return f"{seconds} s"
-
-
-def _clock(ms: int) -> str:
-    """Give the time of day, UTC."""
-    return time_text(ms)[11:19]

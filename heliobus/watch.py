@@ -15,8 +15,9 @@ from typing import Final, Self, TextIO
 from uuid import uuid4
 
 from heliobus import contract
-from heliobus.board import Board, Row, Style
+from heliobus.board import Board
 from heliobus.bus import Bus, Message
+from heliobus.cells import Row, Style
 from heliobus.sample import dumps
 from heliobus.settings import BrokerSettings, Settings
 from heliobus.topics import Topics
@@ -138,11 +139,12 @@ class Screen:
         # Not shutil's: it believes COLUMNS, which does not know when a window is resized.
         size = os.get_terminal_size(self._out.fileno())
         width, height = size if all(size) else _USUAL_SIZE
-        rows = self._board.table(now_ms, width)
-        if trouble:
-            rows += [(), *(((line, Style.ALARM),) for line in wrap(trouble, width))]
         head: list[Row] = [((line[:width], Style.PLAIN),) for line in self._head.splitlines()]
-        rows = head + rows if len(head) + len(rows) <= height else rows
+        told: list[Row] = [((line, Style.ALARM),) for line in wrap(trouble, width)]
+        told = [(), *told] if told else []
+        rows = [*head, *self._board.table(now_ms, width, height - len(head) - len(told)), *told]
+        if head and len(rows) > height:
+            rows = [*self._board.table(now_ms, width, height - len(told)), *told]
         if len(rows) > height:
             hidden = f"... and {len(rows) - height + 1} lines more"
             rows = [*rows[: height - 1], ((hidden[:width], Style.PLAIN),)]

@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heliobus import contract
-from heliobus.board import Board, Row, Style
+from heliobus.board import Board
 from heliobus.bus import Message
+from heliobus.cells import Row, Style
 from heliobus.sample import time_ms
 from heliobus.topics import Topics
 
@@ -71,6 +72,10 @@ class Shown:
         rows = self.board.table(NOW_MS + round(after_s * 1000), width)
         return ["".join(text for text, _ in row).rstrip() for row in rows]
 
+    def low_table(self, height: int, width: int = 80) -> list[str]:
+        rows = self.board.table(NOW_MS, width, height)
+        return ["".join(text for text, _ in row).rstrip() for row in rows]
+
 
 def in_style(rows: Iterable[Row], wanted: Style) -> list[str]:
     return [text.strip() for row in rows for text, style in row if style is wanted]
@@ -102,6 +107,61 @@ def test_a_wider_terminal_has_more_columns() -> None:
 def test_a_long_text_takes_the_place_of_several_cells() -> None:
     shown = Shown("inverter").online(alarms=["battery_low", "fan_locked", "over_temperature"])
     assert "  Alarms               battery_low, fan_locked, over_temperature" in shown.table()
+
+
+def power_room() -> Shown:
+    """Give a house of an inverter and two chargers, one of which is not there."""
+    shown = Shown().online()
+    for name, volts in (("sc1", 52.31), ("sc2", 52.4)):
+        shown.take(f"{name}/state", {
+            "time": "2026-11-21T10:15:25.000Z", "kind": "charger", "bridge": "chargers",
+            "charge_state": "bulk", "pv_w": 1204.5, "pv_v": 101.26, "battery_v": volts,
+            "battery_a": 22.7, "yield_today_kwh": 12.3,
+        })  # fmt: skip
+        shown.take(f"{name}/availability", b"online" if name == "sc1" else b"offline")
+    return shown
+
+
+def test_where_the_table_is_too_high_devices_of_a_kind_share_one() -> None:
+    assert len(power_room().table()) == 17
+    assert power_room().low_table(17) == power_room().table()
+    assert power_room().low_table(16) == [
+        f"heliobus farm{'10:15:30 UTC':>67}",
+        "",
+        "charger            Charge state       PV       PV  Battery  Battery  Yield today",
+        "sc1       5 s      bulk          1,204 W  101.3 V  52.31 V   22.7 A    12.30 kWh",
+        "sc2       OFFLINE  bulk          1,204 W  101.3 V  52.40 V   22.7 A    12.30 kWh",
+        "",
+        "inverter           Mode          PV  Battery   Yield today",
+        "inverter  1 s      battery  3,021 W  53.06 V  1,234.50 kWh",
+        "",
+        "axpert    bridge voltronic          online, 1,234 polls, 1 error, 10 s ago",
+    ]
+
+
+def test_where_it_is_still_too_high_the_kinds_move_together() -> None:
+    shown = power_room().low_table(9)
+    assert [line.partition(" ")[0] for line in shown] == [
+        "heliobus", "", "charger", "sc1", "sc2", "inverter", "inverter", "", "axpert",
+    ]  # fmt: skip
+
+
+def test_columns_that_do_not_fit_are_left_out() -> None:
+    assert power_room().low_table(10, width=50)[2:4] == [
+        "charger            Charge state       PV       PV",
+        "sc1       5 s      bulk          1,204 W  101.3 V",
+    ]
+    assert max(map(len, power_room().low_table(10, width=20))) <= 20
+
+
+def test_a_device_without_a_value_of_the_others_has_a_gap() -> None:
+    shown = power_room()
+    state = {"time": "2026-11-21T10:15:25.000Z", "kind": "charger", "pv_w": 7}
+    shown.take("sc3/state", state)
+    shown.take("sc4/info", {"kind": "charger", "bridge": "chargers", "contract": "0.1"})
+    table = shown.low_table(15)
+    assert "sc3       5 s                        7 W" in table
+    assert not any(line.startswith("sc4") for line in table if "waiting" not in line)
 
 
 def test_nothing_yet_is_said_to_be_waited_for() -> None:

@@ -24,7 +24,7 @@ LAYERS = (
     " health",
     "bridge listener sink follower archive history polled poller outbox speaking master guarded rtu modbus_tcp",
     "component source bridging asking listening intake sinking following",
-    "process supervisor own_broker tally board simulated_site",
+    "process supervisor own_broker tally board grouped cells simulated_site",
     "catalogue check config_docs decode demo docs prepare simulate up watch",
     "cli_options cli_broker cli",
     "__main__",
