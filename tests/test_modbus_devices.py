@@ -1,0 +1,203 @@
+"""All profiles of Modbus devices: what must hold of each, and examples of each worked out."""
+
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridges.modbus import profiles
+from bridges.modbus.profile import Group, Profile, Row
+from heliobus import contract
+from sinks.homeassistant.entities import entity, meaning
+from sinks.homeassistant.names import Place
+from tests.ha_rules import unit_faults
+from tests.helpers import ROOT
+from tests.modbus_vectors import answer
+
+NAMES = profiles.names()
+CONTRACT = contract.load()
+EXAMPLES: list[dict[str, Any]] = [
+    example
+    for path in sorted((ROOT / "bridges/modbus/vectors").glob("*.json"))
+    for example in json.loads(path.read_text())
+]
+DELIVERED = {
+    "abb_b",
+    "anker_solix_max_ac",
+    "anker_solix_meter",
+    "anker_solix_plug",
+    "carlo_gavazzi_em24",
+    "carlo_gavazzi_em340",
+    "chint_ddsu666",
+    "chint_dtsu666",
+    "eastron_sdm120",
+    "eastron_sdm220",
+    "eastron_sdm230",
+    "eastron_sdm54",
+    "eastron_sdm630",
+    "eastron_sdm72",
+    "eastron_sdm72_v2",
+    "inepro_pro",
+    "janitza_b23",
+    "morningstar_tristar_mppt",
+    "morningstar_tristar_mppt_600v",
+    "orno_we504",
+    "orno_we514",
+    "orno_we516",
+    "schneider_iem3000",
+    "studer_bsp",
+    "studer_vs",
+    "studer_vt",
+    "studer_xt",
+}
+# What shows at a glance whether a device works: it is asked at every turn.
+LIVE = {
+    "meter": {"power_w"},
+    "relay": {"power_w"},
+    "charger": {"battery_v", "pv_w"},
+    "inverter": {"battery_w", "grid_w"},
+    "battery": {"battery_v", "soc_percent"},
+}
+
+
+@cache
+def profile_of(name: str) -> Profile:
+    return profiles.load(name, beside=Path(), contract=CONTRACT)
+
+
+def rows_of(profile: Profile) -> list[Row]:
+    return [*profile.rows, *profile.identity.values(), *profile.scales.values()]
+
+
+def test_every_device_that_was_promised_has_a_profile() -> None:
+    assert set(NAMES) >= DELIVERED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_value_is_a_field_of_its_kind(name: str) -> None:
+    profile = profile_of(name)
+    for row in profile.rows:
+        assert CONTRACT.field(profile.kind, row.name), row.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_two_rows_share_only_some_of_their_registers(name: str) -> None:
+    places: dict[tuple[int, int], tuple[int, int]] = {}
+    for row in rows_of(profile_of(name)):
+        for at in range(row.at, row.end):
+            assert places.setdefault((row.function, at), (row.at, row.end)) == (row.at, row.end)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_device_is_known_by_a_value_that_it_gives_at_every_turn(name: str) -> None:
+    profile = profile_of(name)
+    assert profile.probe is not None
+    assert profile.probe.least is not None
+    assert profile.probe.most is not None
+    assert profile.probe.least < profile.probe.most
+    (row,) = [row for row in profile.rows if row.name == profile.probe.name]
+    assert (row.at, row.count, row.type) == (
+        profile.probe.at,
+        profile.probe.count,
+        profile.probe.type,
+    )
+    assert row.group is Group.FAST
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_matters_is_asked_at_every_turn(name: str) -> None:
+    profile = profile_of(name)
+    fast = {row.name for row in profile.rows if row.group is Group.FAST}
+    assert fast & LIVE[profile.kind]
+    assert not {field for field in fast if field.startswith(("import_k", "export_k", "total_k"))}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_caveats_have_text_and_sources_are_named(name: str) -> None:
+    profile = profile_of(name)
+    assert profile.source
+    assert profile.caveats
+    for caveat in profile.caveats:
+        assert caveat.text.strip().endswith((".", "?")), caveat.text
+        assert caveat.link == "" or caveat.link.startswith("https://")
+
+
+def test_no_two_profiles_are_for_the_same_model() -> None:
+    models = Counter(
+        (profile_of(name).maker, model.casefold())
+        for name in NAMES
+        for model in profile_of(name).models
+    )
+    assert [model for model, times in models.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_profile_says_how_its_device_is_reached(name: str) -> None:
+    profile = profile_of(name)
+    assert profile.serial or profile.maker == "Anker"  # by Ethernet or Wi-Fi only
+    assert profile.role if profile.kind == "meter" else not profile.role
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_home_assistant_shows_every_value(name: str) -> None:
+    profile = profile_of(name)
+    where = Place("farm", "shed")
+    for row in profile.rows:
+        field = CONTRACT.field(profile.kind, row.name)
+        assert field is not None
+        what = meaning(CONTRACT, profile.kind, row.name, {})
+        shown = entity(where, row.name, what, topic="heliobus/farm/shed/state")
+        assert shown["name"] == field.title
+        classes = shown.get("dev_cla"), shown.get("stat_cla"), shown.get("unit_of_meas")
+        assert shown["p"] == "binary_sensor" or not list(unit_faults(*classes))
+
+
+# ---------------------------------------------------------------------- worked examples
+
+
+@pytest.mark.parametrize(
+    "example", [pytest.param(e, id=f"{e['profile']}-{e['name']}") for e in EXAMPLES]
+)
+def test_an_example_gives_exactly_its_values(example: dict[str, Any]) -> None:
+    line: dict[str, Any] = {
+        key: example[key]
+        for key in ("request", "response", "start", "registers", "function", "scaling_context")
+        if key in example
+    }
+    found = answer(example["profile"], line)
+    assert found["ok"], found
+    values = {key: v for key, v in found["values"].items() if not key.startswith("register_")}
+    assert values == {
+        key: pytest.approx(v, rel=1e-6, abs=5e-5) if isinstance(v, float) else v
+        for key, v in example["values"].items()
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_is_an_example_of_each_type_that_a_profile_uses(name: str) -> None:
+    assert any(example["profile"] == name for example in EXAMPLES)
+    types = {(row.type, row.of) for row in rows_of(profile_of(name))}
+    assert types <= shown_types(profile_of(name).maker)
+
+
+@cache
+def shown_types(maker: str) -> frozenset[tuple[str, str]]:
+    """Give the types of which the examples of a maker have a value: profiles inherit rows."""
+    shown = set()
+    for example in EXAMPLES:
+        profile = profile_of(example["profile"])
+        told = (
+            {row.name: row for row in profile.rows} | dict(profile.identity) | dict(profile.scales)
+        )
+        if profile.maker == maker:
+            shown |= {(told[key].type, told[key].of) for key in example["values"] if key in told}
+    return frozenset(shown)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_what_was_recorded_is_called_verified_by_a_recording(name: str) -> None:
+    recorded = any(e["profile"] == name and e["recorded"] for e in EXAMPLES)
+    assert (profile_of(name).verified == "recording") == recorded
