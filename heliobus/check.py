@@ -93,9 +93,11 @@ def _bridge_faults(
     by_link = defaultdict(list)
     for device in bridge.devices:
         try:
-            by_link[device.link].append(kind(device))
+            made = kind(device)
         except ConfigError as error:
             yield (*place, "devices", device.name), str(error)
+        else:
+            by_link[device.link].append(made)
     try:
         check_links(kind, by_link)
     except ConfigError as error:

@@ -326,7 +326,7 @@ class _Making:
                 told = f"found {row.group.value!r}, expected {other.group.value!r} as in"
                 one.fault(f"{told} {before.line_for(one)}, whose list it is part of", "group")
         for one, row in rows:
-            if row.code_name in first:
+            if row.code_name and row.code_name in first:
                 told = f"{row.code_name!r} comes of this row already; delete the one in"
                 one.fault(f"{told} {first[row.code_name].line_for(one)}")
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str, ...]
 
 _LAST = 65535
+_ANYTHING = "sensor"  # the kind that may have every field
 _NUMBERS: Final = frozenset(name for name, one in TYPES.items() if one.is_number)
+_WHOLE: Final = frozenset(name for name in _NUMBERS if not TYPES[name].is_float)
 # Which types a key goes with.
 _KEYS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
@@ -115,7 +117,7 @@ class Maker:
             return None
         row = self._row(written, None)
         if row.type not in types:
-            told = f"found {row.type!r}, expected {_either(sorted(types))}"
+            told = f"found {row.type!r}, expected {_any_of(types)}"
             written.fault(told, *(("type",) if "type" in written.values else ()))
         return row
 
@@ -124,10 +126,12 @@ class Maker:
         known = self._contract.field(kind, name)
         if known is not None or not name:
             return known
-        meant = guess(name, self._names())
-        meant = meant if "mean" in meant else ""
-        what = "is a field, but not" if self._contract.field("sensor", name) else "is not a field"
-        written.fault(f"{name!r} {what} of kind {kind}{meant}", "name")
+        if self._contract.field(_ANYTHING, name):
+            written.fault(f"{name!r} is a field, but not of kind {kind}", "name")
+        else:
+            meant = guess(name, self._names())
+            meant = meant if "mean" in meant else ""
+            written.fault(f"{name!r} is not a field of kind {kind}{meant}", "name")
         return None
 
     def _names(self) -> Iterator[str]:
@@ -143,8 +147,7 @@ class Maker:
         kind = values["type"]
         for key, types in _KEYS.items():
             if key in written.values and kind not in types:
-                one = "a number" if types == _NUMBERS else f"type: {_either(sorted(types))}"
-                written.fault(f"goes with {one}, not with type: {kind}", key)
+                written.fault(f"goes with type: {_any_of(types)}, not with {kind}", key)
         of = values.get("of", "")
         count = _count(written, of or kind)
         up, down = _factors(written, known)
@@ -217,10 +220,10 @@ def _unit(written: Written, known: "Field | None") -> Fraction:
     else:
         choices = fitting(known.unit)
         why = f"; {OFFSETS[unit]}" if unit in OFFSETS else ""
-        meant = guess(unit, choices) if not why else ""
-        meant = meant if "mean" in meant else ""
-        told = f"found {unit!r}, expected {_either(choices)}{why}{meant}"
-        written.fault(told, "unit")
+        why = next(
+            (f"; did you mean {one!r}?" for one in choices if one.lower() == unit.lower()), why
+        )
+        written.fault(f"found {unit!r}, expected {_either(choices)}{why}", "unit")
     return Fraction(1)
 
 
@@ -265,7 +268,7 @@ def _check_type(written: Written, row: Row, known: "Field") -> None:
     """Note where the type of a row cannot give what its field takes."""
     fit = {
         "number": _NUMBERS,
-        "integer": frozenset(name for name in _NUMBERS if not TYPES[name].is_float),
+        "integer": _WHOLE,
         "string": frozenset({"enum"} if known.enum else {"enum", "text", "version"}),
         "boolean": frozenset({"bits"}),
         "array": frozenset({"bits"}),
@@ -273,7 +276,7 @@ def _check_type(written: Written, row: Row, known: "Field") -> None:
     place = ("type",) if "type" in written.values else ()
     if row.type not in fit:
         told = f"found {row.type!r}, but {known.name} is {_WORDS[known.type]}"
-        written.fault(f"{told}; expected {_either(sorted(fit))}", *place)
+        written.fault(f"{told}; expected {_any_of(fit)}", *place)
         return
     whole = row.factor == int(row.factor) and row.divide == 1 and not row.scales
     if known.type == "integer" and not whole:
@@ -297,6 +300,13 @@ _WORDS: Final = MappingProxyType(
         "array": "a list of texts",
     }
 )
+
+
+def _any_of(types: frozenset[str]) -> str:
+    """Word types for a message, without naming all."""
+    if types >= _NUMBERS:
+        return "u16, f32 or the like" if types == _NUMBERS else "text, u16 or the like"
+    return "u16, i32 or the like" if types == _WHOLE else _either(sorted(types))
 
 
 def _either(words: Sequence[str]) -> str:
