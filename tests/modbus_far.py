@@ -1,7 +1,7 @@
 """The far end of Modbus as bytes: a line or a TCP server that does what a test says.
 
-    with far_pty(lambda request: [ANSWER]) as far:
-        master = open_master(far.url)
+with far_pty(lambda request: [ANSWER]) as far:
+    master = open_master(far.url)
 """
 
 import fcntl
@@ -96,10 +96,10 @@ class _FarPty(Far):
 
 
 class _FarTcp(Far):
-    def __init__(self, reply: Reply, scheme: str, host: str) -> None:
+    def __init__(self, reply: Reply, scheme: str, host: str, port: int) -> None:
         super().__init__(reply)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family)
+        self._listener = socket.create_server((host, port), family=family)
         place = f"[{host}]" if ":" in host else host
         self.url = f"{scheme}://{place}:{self._listener.getsockname()[1]}"
         self._connection: socket.socket | None = None
@@ -129,9 +129,9 @@ def far_pty(reply: Reply) -> Far:
     return _FarPty(reply)
 
 
-def far_tcp(reply: Reply, *, scheme: str = "tcp", host: str = "127.0.0.1") -> Far:
+def far_tcp(reply: Reply, *, scheme: str = "tcp", host: str = "127.0.0.1", port: int = 0) -> Far:
     """Give a TCP server, which has one connection at a time."""
-    return _FarTcp(reply, scheme, host)
+    return _FarTcp(reply, scheme, host, port)
 
 
 def mbap(request: bytes, pdu: bytes, **changes: int) -> bytes:
