@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from bridges.sunspec import models
 from bridges.sunspec.chain import walk
+from bridges.sunspec.codec import encode
 from bridges.sunspec.decoding import decode_registers
+from bridges.sunspec.simulator import simulator
 from heliobus.errors import FrameError
 from tests.helpers import further_vectors
+from tests.sunspec_chains import END, SUNS, common
 
 # Rows that hold a chain; others hold single frames.
 ROWS: list[dict[str, Any]] = [
@@ -126,3 +130,25 @@ def test_a_single_model_is_read_without_its_marker() -> None:
     assert found["values"]["103#0.W"] == 700
     assert found["values"]["103#0.Hz"] == 60.0
     assert found["warnings"][0] == "no marker: read as models from the first register on"
+
+
+def test_points_are_as_defined_and_the_bugs_of_a_maker_are_mended_in_its_devices() -> None:
+    """OutBack's hybrid inverters have the low word of their 64-bit counters first."""
+    model = models.find(714)
+    assert model is not None
+    dc = list(encode(model, {"NPrt": 1, "DCWH_SF": 0, "Prt[0].PrtTyp": 0}, length=43))
+    dc[20 + 13 : 20 + 17] = [0xE240, 1, 0, 0]  # 123,456 Wh injected
+    head = common("OutBack Power", model="OGHI8048A")
+    found = decode_registers(40000, [*SUNS, *head, *dc, *END])
+    assert found["values"]["714#0.Prt[0].DCWhInj"] == 0xE240_0001_0000_0000
+    assert found["devices"][""]["values"]["pv_01_yield_kwh"] == pytest.approx(123.456)
+
+
+def test_the_power_of_a_mate_is_not_taken_from_its_model_101() -> None:
+    slave = simulator("mate3s", clock=lambda: 1_781_524_800.0)
+    (device,) = slave.devices.values()
+    found = decode_registers(40000, list(device.registers(1_781_524_800.0)))
+    assert found["values"]["101#0.W"] < 5
+    assert found["devices"]["inverter_1"]["kind"] == "inverter"
+    assert found["devices"][""]["values"]["load_w"] > 300
+    assert found["devices"][""]["values"]["alarms"] == []

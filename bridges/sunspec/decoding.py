@@ -1,32 +1,32 @@
 """What `heliobus decode sunspec` makes of the captured registers of one chain."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from bridges.sunspec import models
 from bridges.sunspec.chain import BASES, MARKER, Block, Chain, find_base, walk_from
 from bridges.sunspec.codec import HEADER, Reading, decode
+from bridges.sunspec.devices import lay_out, shown
+from bridges.sunspec.mapping import Maker, adapted
 from heliobus.errors import FrameError
 from heliobus.modbus import Refused
-
-Readings: TypeAlias = Mapping[str, Mapping[str, Reading]]  # by block, such as 64117#1, and path
-Devices: TypeAlias = Callable[[Chain, Readings], Mapping[str, Any]]
 
 _ILLEGAL_ADDRESS = 2
 _WORD = 0xFFFF
 
 
-def decode_registers(
-    start: Any, registers: Any, *, devices: Devices | None = None
-) -> dict[str, Any]:
-    """Give the values and units of all points that the chain has, and the chain. Raise FrameError.
+def decode_registers(start: Any, registers: Any) -> dict[str, Any]:
+    """Give all points of a chain, and the devices that the bridge would publish. Raise FrameError.
 
-    `devices` says what the bridge would publish of it.
+    Points have the values that the definitions give them; what is known of the bugs of a maker
+    is mended in the devices.
     """
     captured = _Captured(_number(start, "start"), _checked(registers))
     chain = captured.chain()
     readings = {block.name: captured.readings(block) for block in chain.blocks}
+    maker = lay_out(chain, readings).maker
+    mended = {block.name: captured.readings(block, maker) for block in chain.blocks}
     points = {
         f"{name}.{path}": reading
         for name, found in readings.items()
@@ -38,7 +38,7 @@ def decode_registers(
         "units": {path: reading.point.unit for path, reading in points.items()},
         "chain": [{"addr": block.at, "id": block.id, "len": block.length} for block in seen],
         "warnings": [*chain.warnings],
-        **({"devices": devices(chain, readings)} if devices else {}),
+        "devices": shown(chain, mended),
     }
 
 
@@ -74,11 +74,11 @@ class _Captured:
         within = f" within model {last.id} at {last.at}" if last.end > self._end else ""
         return replace(chain, warnings=(f"no end model: the registers end at {self._end}{within}",))
 
-    def readings(self, block: Block) -> Mapping[str, Reading]:
-        """Decode what there is of a block."""
+    def readings(self, block: Block, maker: Maker | None = None) -> Mapping[str, Reading]:
+        """Decode what there is of a block, as its maker fills it."""
         model = models.find(block.id)
         words = self._words[block.at - self._start : block.end - self._start]
-        return decode(model, words) if model else {}
+        return decode(adapted(model, maker), words) if model else {}
 
     def _begins_with_a_model(self) -> bool:
         """Tell whether a whole model of the right length comes first, as where one was read."""

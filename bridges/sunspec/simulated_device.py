@@ -6,7 +6,7 @@ It answers function 3 alone, as most of them do.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridges.sunspec import models
+from bridges.sunspec import mapping, models
 from bridges.sunspec.chain import MARKER
 from bridges.sunspec.codec import Value, encode
 from bridges.sunspec.scene import House, Size
@@ -52,19 +52,10 @@ class Kind:
     zeros_until: int = 0
 
 
-# What changes from moment to moment; the rest is about the device itself, or set by somebody.
-LIVE = frozenset(
-    {
-        *(101, 102, 103, 111, 112, 113, 160, 201, 202, 203, 204, 211, 212, 213, 214),
-        *(701, 713, 714, 802, 803, 64111, 64113, 64115, 64117, 64118),
-    }
-)
-
-
 class Device:
     """A device of `kind` in `house`.
 
-    `polls` counts how often its last living model was given whole: a poll ends with it.
+    `polls` counts how often the last model that is asked at every beat was given whole.
     """
 
     def __init__(self, kind: Kind, house: House) -> None:
@@ -109,9 +100,12 @@ class Device:
 
     def _made(self) -> tuple[int, ...]:
         words = list(MARKER)
-        for content in self.kind.contents(self.house):
+        contents = self.kind.contents(self.house)
+        asked = mapping.choose({content.id for content in contents})
+        for content in contents:
             words += content.words()
-            if content.id in LIVE:
+            known = asked.models.get(content.id)
+            if known and not known.slow and content.id not in asked.ignore:
                 self._end_of_poll = self.kind.base + len(words)
         if self.kind.ends and not self.kind.zeros_until:
             words += _END

@@ -17,9 +17,12 @@ _WRAP = 1 << 32
 Said = dict[str, Value]
 
 
-def _common(maker: str, model: str, *, length: int = 66, unit: int = 1) -> Content:
+def _common(
+    maker: str, model: str, *, option: str = "", length: int = 66, unit: int = 1
+) -> Content:
     serial = f"SIM{maker[:3].upper()}{unit:04}"
     said: Said = {"Mn": maker, "Md": model, "Vr": "1.20.4", "SN": serial, "DA": unit}
+    said |= {"Opt": option}
     return Content(1, said, length=length)
 
 
@@ -100,11 +103,11 @@ def _storage(house: House) -> Content:
 def _meter(
     watts: float, imported_wh: float, exported_wh: float, *, number: int, length: int = 105
 ) -> Content:
-    """Give a meter; power is positive while importing."""
+    """Give a meter; its currents have no sign."""
     phases = 1 if number == 201 else 3  # noqa: PLR2004 - the model of one phase
-    said: Said = {"A": watts / _VOLTS, "PhV": _VOLTS, "Hz": 50.0, "W": watts, "VA": abs(watts)}
+    said: Said = {"A": abs(watts) / _VOLTS, "PhV": _VOLTS, "Hz": 50.0, "W": watts, "VA": abs(watts)}
     for phase in _PHASES[:phases]:
-        said |= {f"Aph{phase}": watts / phases / _VOLTS, f"PhVph{phase}": _VOLTS}
+        said |= {f"Aph{phase}": abs(watts) / phases / _VOLTS, f"PhVph{phase}": _VOLTS}
         said[f"Wph{phase}"] = watts / phases
     said |= {"A_SF": -2, "V_SF": -1, "Hz_SF": -2, "W_SF": 0, "VA_SF": 0, "TotWh_SF": 0}
     said |= {"TotWhImp": _acc32(imported_wh), "TotWhExp": _acc32(exported_wh)}
@@ -133,15 +136,15 @@ def _fronius(house: House, *, number: int) -> Sequence[Content]:
 
 
 def _solaredge(house: House) -> Sequence[Content]:
-    """Say the meters behind common models of their own."""
-    total = house.total
+    """Say the meters behind common models of their own: power is positive while feeding in."""
+    total, meter = house.total, "SE-WNC-3Y-400-MB"
     return [
         _common("SolarEdge ", "SE10K", length=65),
         _inverter(house, 103, DCV=750.0, DCA=house.pv_w * 1.03 / 750.0),
-        _common("WattNode", "WNC-3Y-400-MB", length=65, unit=2),
-        _grid(house),
-        _common("WattNode", "WNC-3Y-400-MB", length=65, unit=3),
-        _meter(house.load_w, total.load, 0.0, number=203),
+        _common("WattNode", meter, option="Export+Import", length=65, unit=2),
+        _meter(-house.grid_w, total.imported, total.exported, number=203),
+        _common("WattNode", meter, option="Consumption", length=65, unit=3),
+        _meter(-house.load_w, total.load, 0.0, number=203),
     ]
 
 
@@ -160,7 +163,7 @@ def _battery(house: House) -> Sequence[Content]:
     size = house.size
     common: Said = {"SoC": 100 * house.soc, "SoC_SF": -1, "SoH": 98.5, "SoH_SF": -1}
     scales = {"V_SF": -1, "A_SF": -1, "CellV_SF": -3, "W_SF": 0, "WHRtg_SF": 0, "AHRtg_SF": 0}
-    cell_v = house.battery_v / 15
+    cell_v = house.battery_v / 16
     bank: Said = {
         **common,
         **scales,
