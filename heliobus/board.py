@@ -13,7 +13,7 @@ from heliobus.cells import Piece, Row, Style
 from heliobus.contract import Contract
 from heliobus.errors import FrameError
 from heliobus.grouped import Column, Group, Line
-from heliobus.sample import Sample, load_object, parse_sample, time_ms
+from heliobus.sample import SIMULATED, Sample, load_object, parse_sample, time_ms
 from heliobus.topics import BUS, Address, Topics
 
 # A cell is a title, a value and its unit; a long text takes the place of several cells.
@@ -195,9 +195,18 @@ class Board:
                 (),
                 cells.row(f"{cells.count(self._refused, 'message')} refused: {self._refusal}"),
             ]
-        title, clock = f"heliobus {self._topics.site}", f"{cells.clock(now_ms)} UTC"
+        title = f"heliobus {self._topics.site}{self._simulated()}"
+        clock = f"{cells.clock(now_ms)} UTC"
         head = ((title, Style.NAME), (f"{clock:>{max(0, width - len(title))}}", Style.PLAIN))
         return [_cut(row, width) for row in (head, (), *rows)]
+
+    def _simulated(self) -> str:
+        """Say whether no hardware is behind what is shown."""
+        samples = [device.sample for device in self._devices.values() if device.sample]
+        marks = {sample.marks.get(SIMULATED) is True for sample in samples}
+        return {(True,): " (simulated)", (False, True): " (some simulated)"}.get(
+            tuple(sorted(marks)), ""
+        )
 
     def _blocks(self, now_ms: int, size: _Size) -> list[Row]:
         devices = sorted(self._devices.items())

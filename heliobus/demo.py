@@ -1,11 +1,11 @@
 """The command `demo`: a simulated house on byte-level wires, with everything else real.
 
-    house    the simulated devices, each at the far end of a serial line
-    axpert   the bridge on that line           archive  the sink into SQLite
+    HOUSE    the simulated devices, each at the far end of a line or a TCP connection
+    axpert, chargers, meters   the bridges to them      archive  the sink into SQLite
     screen   what a person sees; it also counts, independently, what is on the bus
 
-At the end three counts that know nothing of each other are compared: polls that the simulator
-answered whole, samples on the bus, and the rows of the database against the journal.
+At the end three counts that know nothing of each other are compared: polls that the simulators
+answered whole, samples on the bus, and the rows of the database against the journals.
 """
 
 import logging
@@ -17,34 +17,33 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 from broker import listeners
-from heliobus import components, contract, tally, watch
+from heliobus import contract, tally, watch
 from heliobus.bus import Bus, Message
 from heliobus.errors import ConfigError, FrameError
-from heliobus.guard import EXIT_FAILED, EXIT_STOPPED
+from heliobus.guard import EXIT_FAILED, EXIT_STOPPED, stop_on
 from heliobus.own_broker import OwnBroker
 from heliobus.process import Lock, run_component
 from heliobus.sample import load_object, time_text
 from heliobus.settings import (
     BridgeSettings,
     BrokerSettings,
-    BrokerStart,
-    ClockSettings,
     DeviceSettings,
     Settings,
     SinkSettings,
 )
-from heliobus.simulation import serve_pty
+from heliobus.simulated_site import ARCHIVE, HOUSE, SimulatedSite
 from heliobus.supervisor import Supervisor
 from heliobus.topics import Topics
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 2.0
-BAUD = 2400
 DRAIN_S = 10.0
 START_S = 15.0
 USUAL_PORT = 1883
@@ -53,12 +52,32 @@ _PORTS_END = 32768  # from there on the kernel gives ports to clients
 FASTER = 120.0
 _MORNING_S = 9 * 3600.0
 _DAY_S = 86400.0
+# So long may a machine be busy with the rest of the house before an answer counts as missing.
+_PATIENCE_S = 5.0
+
+_TRISTAR: Final[Mapping[str, Any]] = {
+    "profile": "morningstar_tristar_mppt",
+    "connect": "per_request",
+}
+# Bridge: its type, and of each device the link and the options. Nothing of it is there.
+HOUSEHOLD: Final[Mapping[str, tuple[str, Mapping[str, tuple[str, Mapping[str, Any]]]]]] = {
+    "axpert": ("voltronic", {
+        "inverter": ("serial:///dev/ttyUSB0?baud=2400", {"layout": "pi30"}),
+    }),
+    "chargers": ("modbus", {
+        f"tristar_{at}": (f"tcp://192.0.2.{100 + at}:502", _TRISTAR) for at in (1, 2, 3)
+    }),
+    "meters": ("modbus", {
+        "house": ("serial:///dev/ttyUSB1?baud=9600", {"profile": "eastron_sdm230", "role": "load"}),
+    }),
+}  # fmt: skip
+ABOUT: Final = "an Axpert inverter, three TriStar chargers, an SDM230 meter"
 
 
 def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
     """Run the house until a signal or for some seconds. Return 1 if anything was lost."""
     # From here on, since Ctrl-C in the very first second is to end it in order, too.
-    stop = _stop_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    stop = stop_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # The table is drawn by a child, which Ctrl-Z would not reach.
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     port = _port(port)
@@ -66,7 +85,7 @@ def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
     result = EXIT_STOPPED
     try:
         with Lock(folder, "demo"):
-            result = Demo(installation(folder, port)).run(seconds, stop)
+            result = Demo(installation(folder), port).run(seconds, stop)
     finally:
         if data is None and result == EXIT_STOPPED:
             shutil.rmtree(folder, ignore_errors=True)
@@ -98,30 +117,46 @@ def _folder(data: Path | None) -> Path:
     return data.absolute()
 
 
-def installation(folder: Path, port: int) -> Settings:
-    """Give the settings of the demo's installation."""
-    inverter = DeviceSettings(
-        name="inverter",
-        every_s=EVERY_S,
-        link=f"serial://{_port_path(folder)}?baud={BAUD}",
-        options={"layout": "pi30"},
-    )
+def installation(folder: Path) -> Settings:
+    """Give the settings of the demo's installation, as if its devices were there."""
     return Settings(
         site="demo",
         folder=folder,
         data=folder,
-        broker=BrokerSettings(port=port, start=BrokerStart.AUTO),
-        clock=ClockSettings(trust=True),
-        bridges={"axpert": BridgeSettings("axpert", "voltronic", (inverter,))},
-        sinks={"archive": SinkSettings("archive", "sql", options={"url": "sqlite:///history.db"})},
+        bridges={name: _bridge(name, *described) for name, described in HOUSEHOLD.items()},
+        sinks={"archive": SinkSettings("archive", "sql", options={"url": f"sqlite:///{ARCHIVE}"})},
     )
 
 
-class Demo:
-    """The processes of the demo's installation and what they leave to be counted."""
+def _bridge(
+    name: str, kind: str, devices: Mapping[str, tuple[str, Mapping[str, Any]]]
+) -> BridgeSettings:
+    return BridgeSettings(
+        name,
+        kind,
+        tuple(
+            DeviceSettings(device, EVERY_S, link, {**options, "timeout": _PATIENCE_S})
+            for device, (link, options) in devices.items()
+        ),
+    )
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+
+def daylight() -> Callable[[], float]:
+    """Give the clock of the devices."""
+    began_s = time.monotonic()
+    today_s = time.time() // _DAY_S * _DAY_S + _MORNING_S
+    return lambda: today_s + FASTER * (time.monotonic() - began_s)
+
+
+class Demo:
+    """The processes of the demo's installation and what they leave to be counted.
+
+    `site` may be changed until it runs.
+    """
+
+    def __init__(self, settings: Settings, port: int) -> None:
+        self.site = SimulatedSite(settings, settings.data, clock=daylight())
+        self._port = port
         self._folder = settings.data
         self._house_note = self._folder / "house.json"
         self._screen_note = self._folder / "screen.json"
@@ -130,17 +165,24 @@ class Demo:
         self._head = ""
         self._started_ms = 0
 
+    @property
+    def _settings(self) -> Settings:
+        return self.site.settings
+
     def run(self, seconds: float | None, stop: threading.Event) -> int:
         """Start everything, keep it running, end it in order, and count."""
         self._started_ms = round(time.time() * 1000)
-        # What a run that was killed has left; its port may be somebody's terminal by now.
-        for path in (self._house_note, self._screen_note, _port_path(self._folder)):
+        for path in (self._house_note, self._screen_note):  # of a run that was killed
             path.unlink(missing_ok=True)
+        self.site.open(self._port)
+        if self.site.left_out:
+            raise ConfigError("\n".join(self.site.left_out.values()))
         broker = OwnBroker(self._settings.broker, self._folder / "broker")
         with _log_to(self._log_path):
             broker.start()
             try:
-                self._settings = replace(self._settings, broker=broker.settings)
+                self.site.settings = replace(self._settings, broker=broker.settings)
+                self.site.note()
                 self._head = self._describe(broker.name)
                 self._supervise(seconds, stop, broker)
             finally:
@@ -149,25 +191,26 @@ class Demo:
 
     def _supervise(self, seconds: float | None, stop: threading.Event, broker: OwnBroker) -> None:
         end_s = time.monotonic() + seconds if seconds else math.inf
-        supervisor = Supervisor(("house", "screen", "archive", "axpert"), self._work)
+        bridges = self._settings.bridges
+        supervisor = Supervisor((HOUSE, "screen", "archive", *bridges), self._work)
         supervisor.keep_running(
             until=lambda: stop.is_set() or time.monotonic() >= end_s, tend=broker.tend
         )
-        supervisor.stop("axpert")
+        supervisor.stop(*bridges)
         self._drain()
-        for name in ("archive", "screen", "house"):
+        for name in ("archive", "screen", HOUSE):
             supervisor.stop(name)
 
     def _describe(self, broker: str) -> str:
         host, port = self._settings.broker.host, self._settings.broker.port
         return (
             "A simulated house: nothing is connected to this computer. Ctrl-C ends it.\n\n"
-            f"inverter  an Axpert MAX on a {BAUD}-baud line;"
-            f" its day takes {_DAY_S / FASTER / 60:.0f} minutes\n"
-            f"broker    {broker} on {host}:{port}; see all that is on it with\n"
-            f"          mosquitto_sub -p {port} -v -t 'heliobus/#'\n"
-            f"archive   {self._folder}/history.db\n"
-            f"log       {self._log_path}\n\n"
+            f"devices  {ABOUT}\n"
+            f"         their day takes {_DAY_S / FASTER / 60:.0f} minutes\n"
+            f"broker   {broker} on {host}:{port}; see all that is on it with\n"
+            f"         mosquitto_sub -p {port} -v -t 'heliobus/#'\n"
+            f"archive  {self._folder}/{ARCHIVE}\n"
+            f"log      {self._log_path}\n\n"
         )
 
     # ------------------------------------------------------------------ the processes
@@ -175,26 +218,25 @@ class Demo:
     def _work(self, name: str) -> int:
         # Until a process is ready to end in order, SIGTERM ends it at once.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if name == "house":
+        if name == HOUSE:
             return self._house()
         if name == "screen":
             return self._screen()
         if name in self._settings.bridges:
-            self._wait_for_the_others()
+            self._wait_for_the_others(name)
         return run_component(self._settings, name, self._contract)
 
-    def _wait_for_the_others(self) -> None:
-        """Let the house make the port and the archive listen before anything is measured.
+    def _wait_for_the_others(self, name: str) -> None:
+        """Let the house make the ports and the archive listen before anything is measured.
 
         A bridge that comes first reports that there is no port; and what it has measured alone
         cannot be asked of it any more where the demo is ended at once.
         """
-        end_s = time.monotonic() + START_S
         topics = Topics(self._settings.site)
         listening = threading.Event()
         bus = Bus(
             self._settings.broker,
-            "demo",
+            f"demo_{name}",
             will=(topics.component("demo", "status"), b""),
             subscriptions=[(topics.component("archive", "status"), 1)],
             on_message=lambda message: listening.set() if b"online" in message.payload else None,
@@ -202,25 +244,17 @@ class Demo:
         bus.start()
         listening.wait(START_S)
         bus.stop()
-        while not _port_path(self._folder).exists() and time.monotonic() < end_s:
-            time.sleep(0.02)
+        self.site.wait()
 
     def _house(self) -> int:
         """Be the devices until SIGTERM; leave how many polls were answered whole."""
-        stop = _stop_on(signal.SIGTERM)
-        began_s = time.monotonic()
-        today_s = time.time() // _DAY_S * _DAY_S + _MORNING_S
-        inverter = components.simulator("voltronic")(
-            clock=lambda: today_s + FASTER * (time.monotonic() - began_s)
-        )
-        with serve_pty(inverter, baud=BAUD, link_path=_port_path(self._folder)):
-            stop.wait()
-        tally.note(self._house_note, measured=inverter.answered_polls)
+        polls = self.site.play(stop_on(signal.SIGTERM))
+        tally.note(self._house_note, polls=polls)
         return EXIT_STOPPED
 
     def _screen(self) -> int:
         """Show the bus until SIGTERM; leave how many samples were on it."""
-        stop = _stop_on(signal.SIGTERM)
+        stop = stop_on(signal.SIGTERM)
         counter = _Counter(Topics(self._settings.site), time_text(self._started_ms))
         try:
             watch.show(self._settings, "", stop, head=self._head, seen=counter.take)
@@ -229,29 +263,38 @@ class Demo:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             os.kill(os.getppid(), signal.SIGTERM)
             stop.wait()
-        tally.note(self._screen_note, published=len(counter.seen), rewritten=counter.rewritten)
+        tally.note(
+            self._screen_note,
+            published=len(counter.seen),
+            rewritten=counter.rewritten,
+            parts=counter.parts,
+        )
         return EXIT_STOPPED
 
     # ------------------------------------------------------------------ the end
 
     def _drain(self) -> None:
         """Wait until the archive has what the bridge has journaled."""
-        wanted = set(tally.journaled(self._settings, "axpert", self._started_ms))
+        wanted = set(self._journaled())
         end_s = time.monotonic() + DRAIN_S
         while time.monotonic() < end_s and not wanted <= set(self._stored()):
             time.sleep(0.1)
 
+    def _journaled(self) -> list[tally.Row]:
+        names = self._settings.bridges
+        return [r for n in names for r in tally.journaled(self._settings, n, self._started_ms)]
+
     def _stored(self) -> list[tally.Row]:
-        return tally.stored(
-            self._folder / "history.db", self._contract, self._started_ms, site=self._settings.site
-        )
+        path, site = self._folder / ARCHIVE, self._settings.site
+        return tally.stored(path, self._contract, self._started_ms, site=site)
 
     def _count(self) -> int:
+        house, screen = tally.noted(self._house_note), tally.noted(self._screen_note)
         result = tally.compare(
-            measured=tally.noted(self._house_note, "measured"),
-            published=tally.noted(self._screen_note, "published"),
-            rewritten=tally.noted(self._screen_note, "rewritten"),
-            journaled=tally.journaled(self._settings, "axpert", self._started_ms),
+            measured=tally.expected(house.get("polls", {}), screen.get("parts", {})),
+            published=screen.get("published", 0),
+            rewritten=screen.get("rewritten", 0),
+            journaled=self._journaled(),
             stored=self._stored(),
         )
         sys.stdout.write(f"{result}\n")
@@ -272,6 +315,7 @@ class _Counter:
         self._since = since
         self.seen: set[tuple[str, str]] = set()
         self.rewritten = 0
+        self.parts: dict[str, str] = {}  # a device behind another, and that one
 
     def take(self, message: Message) -> None:
         """Take in one message."""
@@ -283,22 +327,12 @@ class _Counter:
                 time_of = str(load_object(message.payload).get("time"))
                 if time_of >= self._since:
                     self.seen.add((address.device, time_of))
+            elif address.leaf == "info" and address.device is not None:
+                self.parts[address.device] = load_object(message.payload).get("via", address.device)
             elif address.leaf == "status" and address.component == "archive":
                 self.rewritten = load_object(message.payload).get("rewritten", self.rewritten)
         except FrameError:
             log.warning("%s: not JSON", message.topic)
-
-
-def _port_path(folder: Path) -> Path:
-    """Name the inverter's port."""
-    return folder / "inverter"
-
-
-def _stop_on(*numbers: signal.Signals) -> threading.Event:
-    stop = threading.Event()
-    for number in numbers:
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 class _log_to:  # noqa: N801 - read as a verb

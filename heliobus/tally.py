@@ -3,10 +3,11 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from heliobus import health
 from heliobus.contract import Contract
@@ -42,27 +43,39 @@ class Tally:
 
 def compare(
     *,
-    measured: int,
+    measured: Mapping[str, int],
     published: int,
     rewritten: int,
     journaled: Iterable[Row],
     stored: Iterable[Row],
 ) -> Tally:
-    """Compare the polls that were answered, the journal and the database.
+    """Compare, device by device, the samples that were measured, the journals and the database.
 
     Lost: answered and not journaled, or journaled and not stored. Duplicate: journaled twice or
     without having been answered, or stored twice or without having been journaled.
     """
-    log, rows = Counter(journaled), Counter(stored)
+    log, rows, answered = Counter(journaled), Counter(stored), Counter(measured)
     once = Counter(set(log))
+    by_device = Counter(device for device, _ in once)
     return Tally(
-        measured=measured,
+        measured=answered.total(),
         published=published,
         stored=rows.total(),
-        lost=max(0, measured - len(once)) + (once - rows).total(),
-        duplicates=(log - once).total() + max(0, len(once) - measured) + (rows - once).total(),
+        lost=(answered - by_device).total() + (once - rows).total(),
+        duplicates=(log - once).total() + (by_device - answered).total() + (rows - once).total(),
         rewritten=rewritten,
     )
+
+
+def expected(polls: Mapping[str, int], parts: Mapping[str, str]) -> dict[str, int]:
+    """Give how many samples each device must have, by the polls of what was asked for it.
+
+    `parts` says of each device on the bus through which other it is reached. One poll gives one
+    sample of each part; a device that was never on the bus counts for itself.
+    """
+    found = {name: polls[via] for name, via in parts.items() if via in polls}
+    seen = {via for name, via in parts.items()}
+    return found | {name: count for name, count in polls.items() if name not in seen}
 
 
 def journaled(settings: Settings, name: str, since_ms: int) -> list[Row]:
@@ -99,14 +112,15 @@ def stored(path: Path, contract: Contract, since_ms: int, *, site: str) -> list[
     return rows
 
 
-def note(path: Path, **counts: int) -> None:
+def note(path: Path, **counts: Any) -> None:
     """Leave counts for the process that compares them."""
     path.write_text(json.dumps(counts))
 
 
-def noted(path: Path, name: str) -> int:
-    """Read a count that another process has left; 0 where it left none."""
+def noted(path: Path) -> dict[str, Any]:
+    """Read the counts that another process has left; none where it left none."""
     try:
-        return int(json.loads(path.read_text())[name])
-    except (OSError, ValueError, KeyError):
-        return 0
+        counts: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return counts

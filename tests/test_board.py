@@ -164,6 +164,13 @@ def test_a_device_without_a_value_of_the_others_has_a_gap() -> None:
     assert not any(line.startswith("sc4") for line in table if "waiting" not in line)
 
 
+def test_a_table_of_simulated_things_says_so() -> None:
+    shown = Shown().online(simulated=True)
+    assert shown.table()[0] == f"heliobus farm (simulated){'10:15:30 UTC':>55}"
+    shown.take("well/state", STATE)
+    assert shown.table()[0].startswith("heliobus farm (some simulated) ")
+
+
 def test_nothing_yet_is_said_to_be_waited_for() -> None:
     shown = Shown()
     assert shown.table()[2] == "waiting for the first sample ..."

@@ -23,6 +23,9 @@ pytestmark = pytest.mark.broker
 LINE = re.compile(
     r"measured=(\d+) published=(\d+) stored=(\d+) lost=(\d+) duplicates=(\d+) rewritten=(\d+)"
 )
+BRIDGES = ("axpert", "chargers", "meters")
+DEVICES = {"inverter", "tristar_1", "tristar_2", "tristar_3", "house"}
+KINDS = ("inverter", "charger", "meter")
 # The demo as the command runs it, with another installation than the usual one.
 OTHER = """\
 import sys, threading
@@ -32,10 +35,14 @@ from heliobus import demo
 from heliobus.settings import BrokerSettings, BrokerStart, SinkSettings
 
 folder, port = Path(sys.argv[1]), int(sys.argv[2])
-usual = demo.installation(folder, port)
+house = demo.Demo(demo.installation(folder), port)
+usual = house.site.settings
 """
-RUN = "sys.exit(demo.Demo(other).run(None, threading.Event()))\n"
-EMBEDDED = "other = replace(usual, broker=BrokerSettings(port=port, start=BrokerStart.EMBEDDED))\n"
+RUN = """\
+house.site.settings = other
+sys.exit(house.run(None, threading.Event()))
+"""
+EMBEDDED = "other = replace(usual, broker=BrokerSettings(start=BrokerStart.EMBEDDED))\n"
 ELSEWHERE = """\
 options = {"url": "sqlite:///elsewhere.db"}
 other = replace(usual, sinks={"archive": SinkSettings("archive", "sql", options=options)})
@@ -116,10 +123,11 @@ def test_ten_seconds_lose_nothing(place: Path) -> None:
     status, out, err = end(start(place, "--seconds", "10"))
     found = counts(out)
     assert (status, err) == (0, "")
-    assert found["measured"] == found["published"] == found["stored"] >= 4
+    assert found["measured"] == found["published"] == found["stored"] >= 4 * len(DEVICES)
     assert found["lost"] == found["duplicates"] == found["rewritten"] == 0
+    assert {device for device in DEVICES if f" {device}  " in out} == DEVICES
     assert out.startswith("A simulated house: nothing is connected to this computer.")
-    assert "broker    mosquitto on 127.0.0.1:" in out
+    assert "broker   mosquitto on 127.0.0.1:" in out
     assert re.search(r"\d\d:\d\d:\d\d inverter  mode=battery  output_w=\d+  pv_w=\d+ ", out)
     assert list(place.iterdir()) == []
 
@@ -148,11 +156,11 @@ def test_a_folder_is_kept_and_gone_on_with(place: Path, tmp_path: Path) -> None:
         assert found["measured"] == found["published"] == found["stored"] > 0
         stored.append(found["stored"])
     with closing(sqlite3.connect(data / "history.db")) as db:
-        [(rows,)] = db.execute("SELECT count(*) FROM inverter")
-    assert rows == sum(stored)
+        rows = [db.execute(f"SELECT count(*) FROM {kind}").fetchone()[0] for kind in KINDS]
+    assert sum(rows) == sum(stored)
     # A demo in which nothing goes wrong logs nothing that has.
     log = (data / "demo.log").read_text()
-    assert log.count("axpert: started") == 2
+    assert [log.count(f"INFO {bridge}: started") for bridge in BRIDGES] == [2] * len(BRIDGES)
     assert not re.search("WARNING|ERROR|Traceback", log)
 
 
@@ -189,7 +197,8 @@ def test_a_signal_ends_it_in_order(place: Path, number: signal.Signals) -> None:
 def test_kill_9_leaves_no_process_behind(place: Path) -> None:
     process = start(place)
     first_sample(process)
-    assert len(processes(place)) == 6  # and the broker, the house, the screen, bridge, archive
+    # The demo, the broker, all devices, the screen, the archive; and the bridges.
+    assert len(processes(place)) == 5 + len(BRIDGES)
     process.kill()
     end(process)
     wait_until(lambda: not processes(place), "the end of every process")
@@ -275,17 +284,17 @@ def test_the_table_fits_its_terminal_which_is_given_back(place: Path) -> None:
     with on_a_terminal("demo", f"--port={free_port()}", TMPDIR=str(place)) as terminal:
         table = terminal.wait_for("waiting for", width=80)
         assert table[0].startswith("A simulated house:")
-        table = terminal.wait_for("Battery voltage", "online, ", "axpert", width=80)
+        table = terminal.wait_for("charger  ", *DEVICES, "online, ", *BRIDGES, width=80)
         assert len(table) <= 24
         assert all(len(line) <= 80 for line in table)
-        assert f"{BOLD}inverter{PLAIN}" in terminal.written
-        terminal.resize(120, 40)
-        table = terminal.wait_for("Battery voltage", width=120)
-        assert max(len(line) for line in table if "  W" not in line) == 120
+        assert f"{BOLD}inverter{PLAIN}" in re.sub(" +", "", terminal.written)
+        terminal.resize(120, 60)
+        table = terminal.wait_for("Battery voltage", *DEVICES, width=120)
+        assert table[0].startswith("A simulated house:")
         terminal.resize(80, 12)  # too low for all: the table is more than what stands above it
-        table = terminal.wait_for("Battery voltage", width=80)
+        table = terminal.wait_for("lines more", width=80)
         assert len(table) <= 12
-        assert table[0].startswith("heliobus demo")
+        assert table[0].startswith("heliobus demo (simulated)")
         terminal.type(b"\x1a\x03")  # Ctrl-Z, which would leave the screen to nobody; and Ctrl-C
         assert terminal.end() == 0
     assert counts(terminal.after_the_table())["measured"] > 0

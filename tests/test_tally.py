@@ -19,8 +19,9 @@ Rows = Sequence[tally.Row]
 
 
 def judged(measured: int, journaled: Rows, stored: Rows) -> tally.Tally:
+    answered = {"inverter": measured}
     return tally.compare(
-        measured=measured, published=0, rewritten=0, journaled=journaled, stored=stored
+        measured=answered, published=0, rewritten=0, journaled=journaled, stored=stored
     )
 
 
@@ -62,8 +63,34 @@ def test_it_is_good_only_when_all_three_agree(measured: int, journaled: Rows, st
 
 
 def test_the_line_names_every_count() -> None:
-    result = tally.compare(measured=3, published=2, rewritten=1, journaled=[A, B], stored=[A, A])
+    measured = {"inverter": 2, "meter": 1}
+    result = tally.compare(
+        measured=measured, published=2, rewritten=1, journaled=[A, B], stored=[A, A]
+    )
     assert str(result) == "measured=3 published=2 stored=2 lost=2 duplicates=1 rewritten=1"
+
+
+def test_a_loss_of_one_device_is_not_made_up_for_by_another() -> None:
+    meter = ("meter", A[1])
+    result = tally.compare(
+        measured={"inverter": 2, "meter": 1}, published=0, rewritten=0,
+        journaled=[A, meter, ("meter", B[1])], stored=[A, meter, ("meter", B[1])],
+    )  # fmt: skip
+    assert (result.lost, result.duplicates) == (1, 1)
+
+
+def test_each_part_behind_a_device_must_have_a_sample_of_every_poll() -> None:
+    polls = {"mate3s": 3, "house": 7}
+    parts = {"mate3s_port_1": "mate3s", "mate3s_port_2": "mate3s", "house": "house"}
+    assert tally.expected(polls, parts) == {"mate3s_port_1": 3, "mate3s_port_2": 3, "house": 7}
+
+
+def test_a_device_that_was_never_on_the_bus_must_have_samples_all_the_same() -> None:
+    assert tally.expected({"mate3s": 3, "house": 0}, {}) == {"mate3s": 3, "house": 0}
+
+
+def test_what_is_on_the_bus_of_others_is_not_expected() -> None:
+    assert tally.expected({"house": 7}, {"house": "house", "dtu": "dtu"}) == {"house": 7}
 
 
 def sample(time_ms: int, device: str = "inverter", kind: str = "inverter") -> Sample:
@@ -126,9 +153,8 @@ def test_an_archive_is_read_from_a_time_on_whatever_the_kind(tmp_path: Path) -> 
 
 def test_a_count_is_left_for_another_process(tmp_path: Path) -> None:
     note = tmp_path / "house.json"
-    assert tally.noted(note, "measured") == 0
-    tally.note(note, measured=17)
-    assert tally.noted(note, "measured") == 17
-    assert tally.noted(note, "published") == 0
+    assert tally.noted(note) == {}
+    tally.note(note, polls={"inverter": 17})
+    assert tally.noted(note) == {"polls": {"inverter": 17}}
     note.write_text("{")
-    assert tally.noted(note, "measured") == 0
+    assert tally.noted(note) == {}
