@@ -1,1 +1,266 @@
-"""Bridge to devices that describe their registers by SunSpec: inverters, meters, batteries."""
+"""Bridge to devices that describe their registers by SunSpec: inverters, meters, batteries.
+
+A device is walked once: its chain of models says what it is, and which devices are behind it. From
+then on its models are read one by one, each with its scale factors. Nothing is ever written.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from bridges.sunspec import models
+from bridges.sunspec.chain import COMMON, Block, Chain, Moved, read_block, unchanged, walk
+from bridges.sunspec.codec import HEADER, Reading, decode
+from bridges.sunspec.devices import ITSELF, Layout, identity, lay_out
+from bridges.sunspec.mapping import adapted, ported
+from bridges.sunspec.options import Options
+from bridges.sunspec.resting import is_resting
+from bridges.sunspec.values import Values, plausible, turned
+from heliobus.bridge import Group, Identity, Part, Parts
+from heliobus.errors import FrameError
+from heliobus.exchange import Silence
+from heliobus.faults import Faults
+from heliobus.master import Manner, Master, open_master
+from heliobus.modbus import HOLDING, SILENT_BEHIND_A_GATEWAY, Read, Refused
+from heliobus.settings import DeviceSettings
+
+__all__ = ["BRIDGE", "SunSpec"]
+
+_log = logging.getLogger(__name__)
+
+_FAST, _SLOW, _LAYOUT = "fast", "slow", "layout"
+# A device that was added to a gateway is found after this time at the latest.
+_LAYOUT_S = 3600.0
+# What one poll takes over a network; on a serial line it is more, and then it is late.
+_WIRE_S = 0.5
+# A MATE3S stumbles over longer requests (adamcharnock/mate3 asks for 100).
+_OUTBACK_MOST = 100
+# Illegal function, address or value, device failure: this model cannot be read. Others pass.
+_FOR_GOOD = range(1, 5)
+
+_ReadRegisters = Callable[[int, int], Sequence[int]]
+
+
+class SunSpec:
+    """One SunSpec device, and those behind it. Options: see config.json."""
+
+    def __init__(self, device: DeviceSettings) -> None:
+        self._name = device.name
+        self._options = options = Options.of(device.options)
+        self._manner = Manner(options.timeout_s, options.pause_s, options.keep)
+        self.groups: Sequence[Group] = (
+            Group(_FAST, device.every_s, _WIRE_S),
+            Group(_SLOW, max(options.slow_s, device.every_s), _WIRE_S),
+            Group(_LAYOUT, _LAYOUT_S, _WIRE_S),
+        )
+        self._faults = Faults(_log)
+        self._chain: Chain | None = None
+        self._layout = Layout.nothing()
+        self._told: dict[str, Mapping[str, Reading]] = {}  # who they are, by the block
+        self._slow: dict[str, Values] = {}
+        self._refused: set[str] = set()
+        self._doubtful = False
+        self._fresh = False  # walked since the last look
+        self._resting = False
+        self._parts = {part: Part("", name=name) for part, name in options.parts.items()}
+
+    @staticmethod
+    def open_link(url: str, devices: Sequence["SunSpec"]) -> Master:  # noqa: ARG004 - all alike
+        """Open the way to these devices."""
+        return open_master(url, line={"baud": "9600", "parity": "N", "stopbits": "1"})
+
+    @property
+    def kind(self) -> str:
+        """Name the kind, "" until its chain is known."""
+        return self._layout.itself.kind if self._layout.itself else ""
+
+    @property
+    def role(self) -> str:
+        """Say what it measures where its owner does not."""
+        return self._layout.itself.role if self._layout.itself else ""
+
+    @property
+    def identity(self) -> Identity:
+        """Give what the device has said of itself."""
+        itself = self._layout.itself
+        return identity(itself, self._told) if itself else Identity()
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Give the devices behind it."""
+        return self._parts
+
+    def forget(self) -> None:
+        """Doubt what was learned: another device may be there, or one more behind it."""
+        self._doubtful = True
+
+    def poll(self, link: Master, group: str) -> Parts:
+        """Ask one group. Raise FrameError, LinkError."""
+        read = partial(self._read, link)
+        self._look(read, again=group == _LAYOUT)
+        if group == _LAYOUT:
+            return Parts({})
+        try:
+            found = self._parts_of(self._ask(read, group))
+        except Moved as error:
+            _log.info("%s: %s", self._name, error)
+            self._learn(read)
+            found = self._parts_of(self._ask(read, group))
+        if group == _SLOW:
+            self._slow = found
+            self._name_parts()
+            return Parts(found)
+        return Parts(self._fast(found))
+
+    def asleep(self) -> Values | None:
+        """Give what an inverter says at night: nothing but that it is asleep."""
+        return {"mode": "asleep"} if self._resting else None
+
+    # ------------------------------------------------------------------ asking
+
+    def _read(self, link: Master, start: int, count: int) -> Sequence[int]:
+        try:
+            return link.read(Read(self._options.unit, HOLDING, start, count), self._manner)
+        except Refused as error:
+            if error.code in SILENT_BEHIND_A_GATEWAY:
+                raise Silence(str(error)) from error
+            raise
+
+    def _ask(self, read: _ReadRegisters, group: str) -> dict[str, Mapping[str, Reading]]:
+        """Read the models of a group. Raise FrameError where none can be read."""
+        wanted = [
+            block
+            for device in self._layout.devices
+            for block, mapped in device.blocks
+            if mapped.slow == (group == _SLOW) and block.name not in self._refused
+        ]
+        found = {}
+        refusal: Refused | None = None
+        for block in wanted:
+            try:
+                found[block.name] = self._block(read, block)
+            except Refused as error:
+                if error.code not in _FOR_GOOD:
+                    raise
+                refusal = error
+                self._refuse(block, error)
+        if refusal and not found:
+            raise refusal
+        return found
+
+    def _block(self, read: _ReadRegisters, block: Block) -> Mapping[str, Reading]:
+        model = models.find(block.id)
+        words = read_block(read, block, most=self._most)
+        return decode(adapted(model, self._layout.maker), words) if model else {}
+
+    @property
+    def _most(self) -> int:
+        most = self._options.max_registers
+        return min(most, _OUTBACK_MOST) if self._layout.is_gateway else most
+
+    def _refuse(self, block: Block, error: Refused) -> None:
+        self._refused.add(block.name)
+        self._faults.report(
+            f"refused {block.name}",
+            f"{self._name}: model {block.id} at {block.at} cannot be read ({error}); going on"
+            " without it",
+        )
+
+    # ------------------------------------------------------------------ values
+
+    def _parts_of(self, readings: Mapping[str, Mapping[str, Reading]]) -> dict[str, Values]:
+        told = {name: points for name, points in readings.items() if name in self._names}
+        self._told.update(told)
+        found = self._layout.parts(readings)
+        return {
+            part: turned(values, self._options.inverted.get(part, ()))
+            for part, values in found.items()
+        }
+
+    @property
+    def _names(self) -> frozenset[str]:
+        """Name the blocks in which devices say who they are."""
+        blocks = (each for device in self._layout.devices for each in device.blocks)
+        return frozenset(block.name for block, mapped in blocks if mapped.identity)
+
+    def _fast(self, found: dict[str, Values]) -> dict[str, Values]:
+        found = {part: plausible(own, self._rated_w(part)) for part, own in found.items()}
+        if self._layout.is_gateway:
+            whole = {part: {**self._slow.get(part, {}), **own} for part, own in found.items()}
+            found[ITSELF] = found.get(ITSELF, {}) | self._layout.totals(whole)
+        if self.kind == "inverter" and ITSELF in found:
+            is_hybrid = ITSELF in self._layout.hybrid
+            own = found[ITSELF]
+            self._resting = is_resting(own, self._rated_w(ITSELF), is_hybrid=is_hybrid)
+        return found
+
+    def _rated_w(self, part: str) -> float | None:
+        rated = self._slow.get(part, {}).get("output_rated_w")
+        return rated if isinstance(rated, int | float) else None
+
+    # ------------------------------------------------------------------ the chain
+
+    def _look(self, read: _ReadRegisters, *, again: bool) -> None:
+        """Know the chain: walk it at first, and again where it is not what it was."""
+        fresh, self._fresh = self._fresh, self._fresh and not again
+        if self._chain is None:
+            self._learn(read)
+        elif self._doubtful or (again and not fresh):
+            # A chain that nothing ends may have become longer.
+            may_go_on = self._chain.end is None and again
+            if may_go_on or not self._is_same(read, self._chain):
+                self._learn(read)
+            self._doubtful = False
+
+    def _is_same(self, read: _ReadRegisters, chain: Chain) -> bool:
+        if not unchanged(read, chain):
+            return False
+        first = chain.blocks[0]
+        return first.id != COMMON or self._block(read, first) == self._told.get(first.name)
+
+    def _learn(self, read: _ReadRegisters) -> None:
+        """Walk the chain, and hear who is there."""
+        chain = walk(read, self._options.bases)
+        for warning in set(chain.warnings) - set(self._chain.warnings if self._chain else ()):
+            # Many devices end their chain like this; only a silence may hide something.
+            _log.log(logging.INFO if chain.sure else logging.WARNING, "%s: %s", self._name, warning)
+        told = self._introductions(read, chain)
+        layout = lay_out(chain, told)
+        if layout.is_empty:
+            found = ", ".join(str(block.id) for block in chain.blocks)
+            raise FrameError(f"it has models {found}, of which heliobus can show none")
+        self._chain, self._layout, self._told = chain, layout, told
+        self._refused.clear()
+        self._doubtful, self._fresh = False, chain.sure
+        self._name_parts()
+
+    def _introductions(
+        self, read: _ReadRegisters, chain: Chain
+    ) -> dict[str, Mapping[str, Reading]]:
+        """Read what each device says of itself, and at which ports of a gateway they are."""
+        found = {}
+        with_port = ported(block.id for block in chain.blocks)
+        for block in chain.blocks:
+            if block.id == COMMON:
+                found[block.name] = self._block(read, block)
+            elif block.id in with_port and (model := models.find(block.id)) is not None:
+                found[block.name] = decode(model, read(block.at, HEADER + 1))
+        return found
+
+    def _name_parts(self) -> None:
+        """Tell of the devices behind it; what was told of before stays."""
+        role = self._options.role
+        new = {
+            device.part: Part(
+                kind=device.kind,
+                identity=identity(device, self._told, maker=self.identity.maker),
+                role=(device.role or role) if device.kind == "meter" else "",
+                name=self._options.parts.get(device.part, ""),
+            )
+            for device in self._layout.devices
+            if device.part != ITSELF
+        }
+        self._parts = {**self._parts, **new}
+
+
+BRIDGE = SunSpec

@@ -7,7 +7,7 @@ gateway of OutBack has a device at each port of its HUB.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from bridges.sunspec import mapping as maps
@@ -60,6 +60,26 @@ class Layout:
     devices: tuple[Device, ...] = ()
     hybrid: frozenset[str] = field(default_factory=frozenset)
 
+    @classmethod
+    def nothing(cls) -> "Layout":
+        """Give the layout of a device that has not been walked."""
+        return cls(maps.Meanings({}), None)
+
+    @property
+    def itself(self) -> Device | None:
+        """Give the device itself."""
+        return self.devices[0] if self.devices else None
+
+    @property
+    def is_gateway(self) -> bool:
+        """Say whether it is one device for each port, and totals."""
+        return bool(self.mapping.totals)
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether nothing of it is known."""
+        return not self.is_gateway and not any(device.blocks for device in self.devices)
+
     def parts(self, readings: Readings) -> dict[str, Values]:
         """Give the fields of each device of which something was read."""
         return {
@@ -80,7 +100,7 @@ def lay_out(chain: Chain, readings: Readings) -> Layout:
     first = chain.devices[0]
     mapping = maps.choose({block.id for block in chain.blocks})
     maker = _maker(mapping, _common(first, readings))
-    if mapping.totals:
+    if mapping.match:
         return Layout(mapping, maker, tuple(_ports(mapping, chain, readings)))
     devices: list[Device] = []
     hybrid: set[str] = set()
@@ -94,22 +114,22 @@ def lay_out(chain: Chain, readings: Readings) -> Layout:
     return Layout(mapping, maker, tuple(devices), frozenset(hybrid))
 
 
-def identity(device: Device, readings: Readings) -> Identity:
-    """Give who a device says it is, as far as it was read."""
+def identity(device: Device, readings: Readings, *, maker: str = "") -> Identity:
+    """Give who a device says it is, as far as it was read; `maker` where it does not say that."""
     own = readings.get(device.common.name, {}) if device.common else {}
     who = {key: _text(own, (name,)) for key, name in _COMMON.items()}
     for block, mapped in device.blocks:
         points = readings.get(block.name, {})
         for key, names in mapped.identity.items():
             who[key] = _text(points, names) or who[key]
-    return Identity(**who)
+    return Identity(**who | {"maker": (who["maker"] or maker).replace("_", " ")})
 
 
 def shown(chain: Chain, readings: Readings) -> dict[str, Any]:
     """Give the devices of a chain that was read whole, as `decode` shows them."""
     layout = lay_out(chain, readings)
     parts = layout.parts(readings)
-    if layout.mapping.totals:
+    if layout.is_gateway:
         parts[ITSELF] = parts.get(ITSELF, {}) | layout.totals(parts)
     return {
         device.part: {"kind": device.kind, "values": parts.get(device.part, {})}
@@ -174,13 +194,12 @@ def _named(device: Device, counts: Counter[str]) -> Device:
     if device.part == ITSELF:
         return device
     counts[device.kind] += 1
-    part = f"{device.kind}_{counts[device.kind]}"
-    return Device(part, device.kind, device.blocks, device.common, device.role)
+    return replace(device, part=f"{device.kind}_{counts[device.kind]}")
 
 
 def _turned(device: Device, maker: Maker | None) -> Device:
     names = maker.turn.get(device.kind, ()) if maker and device.role != "pv" else ()
-    return Device(device.part, device.kind, device.blocks, device.common, device.role, names)
+    return replace(device, turned=names)
 
 
 # ---------------------------------------------------------------------- OutBack

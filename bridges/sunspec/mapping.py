@@ -109,6 +109,12 @@ def choose(models: Iterable[int]) -> Meanings:
     return outback() if outback().match in models else standard()
 
 
+def ported(models: Iterable[int]) -> frozenset[int]:
+    """Name those of a chain's models that say at which port their device is."""
+    found = choose(chain := frozenset(models)).models
+    return frozenset(number for number in chain if number in found and found[number].port)
+
+
 def adapted(model: Model, maker: Maker | None) -> Model:
     """Give the definition of a model as this maker fills it."""
     names = maker.low_word_first.get(model.id) if maker else None

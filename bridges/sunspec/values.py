@@ -53,7 +53,7 @@ def turned(values: Values, names: Iterable[str]) -> Values:
     """Turn the sign of some fields."""
     found = {name: values[name] for name in names if name in values}
     return values | {
-        name: -value
+        name: 0 - value
         for name, value in found.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
@@ -164,7 +164,8 @@ def _number(rule: Rule, number: float, readings: Readings) -> float:
     toward = readings.get(rule.toward)
     if toward is not None and isinstance(toward.value, int) and toward.value in rule.signs:
         return abs(number) * rule.signs[toward.value]
-    return number if rule.times == 1 else round(number * rule.times, _DIGITS)
+    # + 0: minus nothing is nothing.
+    return number if rule.times == 1 else round(number * rule.times, _DIGITS) + 0
 
 
 def _alarms(rule: Rule, readings: Readings) -> list[str] | None:
