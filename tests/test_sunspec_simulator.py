@@ -199,6 +199,11 @@ def test_a_device_of_which_nothing_is_said_is_a_mate3s() -> None:
     assert [device.kind for device in slave.units.values()] == [VARIANTS["mate3s"]]
 
 
+def test_a_link_has_its_devices_where_the_bridge_asks_them() -> None:
+    settings = DeviceSettings("roof", 10.0, "tcp://192.0.2.1:502", {"simulate": "sma"})
+    assert set(simulate([settings], clock=Clock()).units) == {1}
+
+
 def test_a_wrong_variant_is_refused_with_the_device_that_has_it() -> None:
     settings = DeviceSettings("mate", 10.0, "tcp://192.0.2.1:502", {"simulate": "mate4"})
     with pytest.raises(ConfigError, match="mate: simulate: found 'mate4', expected one of mate3s"):

@@ -1,5 +1,6 @@
 """Chains that were recorded from real devices: an optional folder of further vectors."""
 
+import io
 import json
 import random
 from contextlib import suppress
@@ -12,6 +13,8 @@ from bridges.sunspec.chain import walk
 from bridges.sunspec.codec import encode
 from bridges.sunspec.decoding import decode_registers
 from bridges.sunspec.simulator import simulator
+from heliobus.components import Decoding
+from heliobus.decode import run
 from heliobus.errors import FrameError
 from tests.helpers import further_vectors
 from tests.sunspec_chains import END, SUNS, common
@@ -121,6 +124,26 @@ def test_what_is_no_chain_is_refused_in_one_line(start: Any, registers: Any, rea
     with pytest.raises(FrameError, match=reason) as refused:
         decode_registers(start, registers)
     assert "\n" not in str(refused.value)
+
+
+def test_each_line_is_answered_in_order_whatever_the_others_are() -> None:
+    chain = [*SUNS, *common(), 103, 50, *[0] * 12, 700, 0, *[0] * 36, *END]
+    lines = [
+        json.dumps({"start": 40000, "registers": chain}).encode(),
+        b'{"start": 40000, "registers": [1, 2]}',
+        b"",
+        b'{"registers": [1]}',
+        json.dumps({"start": 40000, "registers": chain[:100]}).encode(),
+    ]
+    out = io.BytesIO()
+    assert run(Decoding.REGISTERS, decode_registers, lines, out) == 1
+    answers = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [answer["ok"] for answer in answers] == [True, False, False, False, True]
+    assert (answers[0]["values"]["103#0.W"], answers[0]["units"]["103#0.W"]) == (700, "W")
+    assert answers[0]["devices"][""]["values"]["output_w"] == 700
+    assert answers[4]["warnings"] == [
+        "no end model: the registers end at 40100 within model 103 at 40070"
+    ]
 
 
 def test_a_single_model_is_read_without_its_marker() -> None:

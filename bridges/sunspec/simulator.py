@@ -18,7 +18,7 @@ __all__ = ["SIMULATOR", "VARIANTS", "simulate", "simulator"]
 VARIANTS: Mapping[str, Kind] = MappingProxyType(
     {**simulated_outback.KINDS, **simulated_others.KINDS}
 )
-_USUAL = "mate3s"
+_USUAL, _USUAL_UNIT = "mate3s", 1  # as the bridge has it
 
 
 def simulator(
@@ -47,7 +47,7 @@ def simulate(
     for device in devices:
         variant = str(device.options.get("simulate", _USUAL))
         kind = _kind(variant, f"{device.name}: simulate")
-        unit = int(device.options.get("unit", kind.unit))
+        unit = int(device.options.get("unit", _USUAL_UNIT))
         made[device.name] = (unit, _device(kind, device.name, clock()))
     mbap = devices[0].link.startswith("tcp://")
     return Slave(made, clock=clock, faults=faults, mbap=mbap)
