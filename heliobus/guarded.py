@@ -68,7 +68,7 @@ class Guarded:
                 self._unanswered[read.unit].add(read)
             elif self._others(read):
                 self._settle(read, manner)
-                raise FrameError(f"{error}, perhaps a late one; asking again") from error
+                raise FrameError(f"{error}, perhaps a late one") from error
             raise
         except (FrameError, LinkError):
             self._unanswered[read.unit].add(read)
@@ -208,14 +208,15 @@ class Guarded:
         return self._hint
 
     def _answers_otherwise(self, read: Read, manner: Manner) -> bool:
-        self._other = open_master(f"{_OTHER[self._scheme][0]}://{self.name}")
+        other = self._other = open_master(f"{_OTHER[self._scheme][0]}://{self.name}")
+        other.tap = self._on_bytes
         try:
-            if not self._closing.is_set():
-                self._other.read(read, manner)
+            self._wait(0.0)  # a close that came before has not seen the other one
+            other.read(read, manner)
         except Refused:
             return True
         except (FrameError, LinkError):
             return False
         finally:
-            self._other.close()
+            other.close()
         return True

@@ -17,8 +17,8 @@ from heliobus.modbus import Read
 class Manner:
     """How one device wants to be asked.
 
-    `pause_s` is the least silence on the line before a request. `keep` False: each request over
-    TCP has a connection of its own.
+    `timeout_s` is what an answer has to begin. `pause_s` is the least silence on the line before a
+    request. `keep` False: each request over TCP has a connection of its own.
     """
 
     timeout_s: float = 1.0
@@ -56,7 +56,7 @@ def open_master(url: str, *, line: Mapping[str, str] = MappingProxyType({})) -> 
     Raise ConfigError when the URL is malformed.
     """
     address = parse(url, line)
-    if address.scheme == "tcp":  # pymodbus costs 6 MB: not for a serial line
+    if address.scheme == "tcp":  # pymodbus costs 5 MB: not for a serial line
         from heliobus.modbus_tcp import ModbusTcp
 
         return ModbusTcp(address)

@@ -76,7 +76,8 @@ class Read:
     def __str__(self) -> str:
         """Word it for messages: unit 1, 2 input registers from 0x0048."""
         sort = "holding" if self.function == HOLDING else "input"
-        return f"unit {self.unit}, {self.count} {sort} registers from 0x{self.start:04X}"
+        what = "register at" if self.count == 1 else "registers from"
+        return f"unit {self.unit}, {self.count} {sort} {what} 0x{self.start:04X}"
 
     @property
     def pdu(self) -> bytes:

@@ -69,7 +69,10 @@ class ModbusTcp(Guarded):
         if find_rtu(question, got):
             return FrameError(f"{question}: {self._framing_hint}")
         shown = got[:_SHOWN_BYTES].hex(" ")
-        return FrameError(f"{question}: no sound answer in {timeout_s:g} s, got '{shown}'")
+        return FrameError(
+            f"{question}: no sound answer in {timeout_s:g} s, got '{shown}';"
+            " check its unit, and that nothing else asks it over the same gateway"
+        )
 
 
 class _Decoder(DecodePDU):
@@ -95,7 +98,7 @@ class _Client(ModbusTcpClient):
         self.got = b""
         self.deadline_s = time.monotonic() + timeout_s
         self.comm_params.timeout_connect = timeout_s
-        self.framer.decoder = self.decoder = _Decoder(False)  # noqa: FBT003 - of a client
+        self.framer.decoder = self.decoder = _Decoder(False)  # noqa: FBT003 - it reads answers
 
     @property
     def answer(self) -> bytes:

@@ -22,8 +22,8 @@ _SILENT_CHARS = 3.5
 _SHORTEST_S = 0.00175  # the specification, for all rates above 19200
 # After a damaged answer, the line is left alone for so long: its rest may still come.
 _QUIET_S = 0.05
-# A frame has at most 256 bytes. Of a line that never falls silent no more than this is kept.
-_KEPT_BYTES = 1024
+_MOST_BYTES = 256  # of a frame
+_KEPT_BYTES = 1024  # of a line that never falls silent
 _SHOWN_BYTES = 24
 
 
@@ -73,6 +73,8 @@ class Rtu(Guarded):
         deadline_s = self._last_s + timeout_s
         while (left_s := deadline_s - time.monotonic()) > 0 and (more := link.read(left_s)):
             self._last_s = time.monotonic()
+            if not seen:  # what has begun may end
+                deadline_s = max(deadline_s, self._last_s + _MOST_BYTES * self._char_s)
             seen = (seen + more)[:_SHOWN_BYTES]
             got += more
             if echo and echo in got and self._is_echo(question):

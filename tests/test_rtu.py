@@ -12,6 +12,7 @@ from heliobus.errors import FrameError, LinkError
 from heliobus.link import Echo, Silence
 from heliobus.master import Manner, Master, open_master
 from heliobus.modbus import Read, Refused, rtu
+from heliobus.simulation import serve_pty
 from tests.helpers import wait_until
 from tests.modbus_far import CLOSE, Far, far_pty, far_tcp, mbap
 
@@ -193,6 +194,21 @@ def test_the_silence_begins_anew_with_every_byte_of_anyone() -> None:
         wait_until(lambda: len(far.asked) == 2, "the second request")
         assert time.monotonic() - heard_s >= 0.28
         asking.join()
+
+
+class Unit:
+    """Answers any request with forty registers that hold zero."""
+
+    def take(self, data: bytes) -> bytes:
+        return rtu(1, bytes([4, 80, *bytes(80)])) if data else b""
+
+
+def test_an_answer_that_has_begun_may_take_the_time_that_a_slow_line_needs() -> None:
+    # 85 bytes at 2400 baud: 0.35 s.
+    with serve_pty(Unit(), baud=2400) as served:
+        master = open_master(served.url)
+        assert master.read(Read(1, 4, 0, 40), Manner(timeout_s=0.2)) == (0,) * 40
+        master.close()
 
 
 def test_the_usual_line_is_that_of_the_caller() -> None:
@@ -383,7 +399,7 @@ def test_a_late_exception_does_not_say_that_registers_are_missing() -> None:
         failure(master, Silence)
         read = Read(1, 4, 0x52, 1)
         assert failure(master, FrameError, read).endswith(
-            "exception 2 (illegal data address), perhaps a late one; asking again"
+            "exception 2 (illegal data address), perhaps a late one"
         )
         assert master.read(read, SOON) == (0,)
 
