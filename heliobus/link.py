@@ -265,6 +265,8 @@ def _open_serial(address: Address) -> Link:
 
     line = _line(address)
     pty = _refuse_held(address)
+    if pty:  # it has no parity, and the C library refuses one from the second opening on
+        line["parity"] = "N"
     try:
         port = serial.Serial(address.path, exclusive=True, timeout=0, **line)
         if not pty:

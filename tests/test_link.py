@@ -217,6 +217,17 @@ def test_a_cable_that_is_pulled_is_a_lost_device(scheme: str) -> None:
     link.close()
 
 
+def test_a_pseudo_terminal_without_parity_stands_for_a_port_with_it(
+    terminal: tuple[int, str],
+) -> None:
+    served, path = terminal
+    for _ in range(3):
+        link = open_link(f"serial://{path}?baud=9600&parity=E")
+        link.write(b"x")
+        assert received(served, 1) == b"x"
+        link.close()
+
+
 def test_a_peer_that_hangs_up_is_a_lost_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         link = open_link(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
