@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from bench import hearing, keeping, living, quick, storing
+from bench import hearing, keeping, living, quick, registers, storing
 
 ROUNDS = 5
 _HERE = Path(__file__).parent
@@ -49,6 +49,8 @@ BENCHES: Mapping[Callable[[Path], dict[str, float]], tuple[str, ...]] = MappingP
         ),
         **{bench: bench.figures for bench in hearing.BENCHES},
         hearing.kept: ("kept_topics",),
+        registers.refresh: ("refresh", "refresh_planned", "refresh_singly"),
+        **{bench: bench.figures for bench in registers.BENCHES},
         **{bench: bench.figures for bench in storing.BENCHES},
     }
 )

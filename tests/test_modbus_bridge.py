@@ -168,6 +168,13 @@ def test_groups_are_the_beat_then_slow_ones_then_what_is_asked_once(bench: Bench
     assert [one.name for one in plain.groups] == ["fast"]
 
 
+def test_what_is_slow_is_asked_with_the_beat_where_that_is_no_quicker(bench: Bench) -> None:
+    bridge, link = bench.bridge(slow="2s")
+    assert [one.name for one in bridge.groups] == ["fast", "once"]
+    assert bridge.poll(link, "fast") == {**FAST, "import_kwh": 1000.0}
+    assert bench.device.asked == [(0, 22)]
+
+
 def test_the_time_of_a_group_is_that_of_its_bytes_and_pauses(bench: Bench) -> None:
     line = DeviceSettings("grid", 2.0, "serial:///dev/ttyS0", bench.settings().options)
     settings = DeviceSettings(**{**_fields(line), "folder": bench.settings().folder})

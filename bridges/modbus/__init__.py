@@ -13,7 +13,7 @@ from bridges.modbus import codec
 from bridges.modbus.asking import Asker
 from bridges.modbus.candidate import FIRST, Candidate
 from bridges.modbus.line import line_of
-from bridges.modbus.options import profiles_of, seconds
+from bridges.modbus.options import profiles_of, slow_s
 from bridges.modbus.profile import Group as Cadence
 from bridges.modbus.types import Values
 from heliobus.address import parse
@@ -28,7 +28,6 @@ __all__ = ["BRIDGE", "Modbus"]
 
 _log = logging.getLogger(__name__)
 
-_SLOW_S: Final = 60.0
 _FAST, _ONCE = Cadence.FAST.value, Cadence.ONCE.value
 # What a request and its answer have beside registers, and how long a device takes to begin.
 _FRAME_BYTES: Final = 8 + 5
@@ -146,10 +145,9 @@ class Modbus:
     # ------------------------------------------------------------------ groups
 
     def _groups(self, device: DeviceSettings) -> tuple[Group, ...]:
-        slow_s = seconds(device.options, "slow", _SLOW_S)
         every_s = {
             Cadence.FAST: device.every_s,
-            Cadence.SLOW: max(slow_s, device.every_s),
+            Cadence.SLOW: slow_s(device),
             Cadence.ONCE: math.inf,
         }
         used = {group for one in self._candidates for group in Cadence if one.rows[group.value]} | {

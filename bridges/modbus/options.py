@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from bridges.modbus import profiles
-from bridges.modbus.profile import Profile, Row
+from bridges.modbus.profile import Group, Profile, Row
 from bridges.modbus.types import TYPES
 from heliobus.errors import ConfigError
 from heliobus.quantities import duration_s
 from heliobus.settings import DeviceSettings
+
+_SLOW_S: Final = 60.0
+_QUICKER: Final = MappingProxyType({Group.SLOW: Group.FAST})
 
 
 def profiles_of(device: DeviceSettings) -> tuple[Profile, ...]:
@@ -20,7 +24,12 @@ def profiles_of(device: DeviceSettings) -> tuple[Profile, ...]:
     first = profiles.load(name, beside=device.folder)
     found = (first, *(profiles.load(each, beside=device.folder) for each in first.variants))
     _check_inverted(device.options.get("invert", ()), found)
-    return tuple(_adapted(profile, device.options) for profile in found)
+    return tuple(_adapted(profile, device) for profile in found)
+
+
+def slow_s(device: DeviceSettings) -> float:
+    """Give how often what changes slowly is asked."""
+    return seconds(device.options, "slow", _SLOW_S)
 
 
 def seconds(options: Mapping[str, Any], key: str, default_s: float) -> float:
@@ -29,7 +38,8 @@ def seconds(options: Mapping[str, Any], key: str, default_s: float) -> float:
     return duration_s(value) if isinstance(value, str) else float(value)
 
 
-def _adapted(profile: Profile, options: Mapping[str, Any]) -> Profile:
+def _adapted(profile: Profile, device: DeviceSettings) -> Profile:
+    options = device.options
     profile = replace(
         profile,
         max_registers=options.get("max_registers", profile.max_registers),
@@ -41,9 +51,12 @@ def _adapted(profile: Profile, options: Mapping[str, Any]) -> Profile:
     if "words" in options:
         profile = in_order(profile, options["words"])
     inverted = options.get("invert", ())
+    rows = profile.rows
+    if slow_s(device) <= device.every_s:  # then one turn, and one plan, will do for both
+        rows = tuple(replace(row, group=_QUICKER.get(row.group, row.group)) for row in rows)
     return replace(
         profile,
-        rows=tuple(_turned(row, inverted) for row in profile.rows),
+        rows=tuple(_turned(row, inverted) for row in rows),
         probe=profile.probe and _turned(profile.probe, inverted),
     )
 
