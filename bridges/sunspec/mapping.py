@@ -32,7 +32,7 @@ class Rule:
     when: Wanted = ()
     toward: str = ""
     signs: Mapping[int, int] = field(default_factory=dict)
-    manner: str = ""  # share, alarms
+    manner: str = ""  # first, share, alarms
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,8 +142,10 @@ def _value(rule: Rule, readings: Readings) -> Scalar | None:
     if rule.manner == "alarms":
         return _alarms(rule, readings)
     found = [(readings[point].value, sign) for point, sign in rule.of if point in readings]
-    if len(found) < len(rule.of):
+    if len(found) < (1 if rule.manner == "first" else len(rule.of)):
         return None
+    if rule.manner == "first":
+        found = found[:1]
     value = found[0][0]
     if isinstance(value, str):
         return value
