@@ -30,7 +30,14 @@ def common(
     maker: str = "Acme", model: str = "One", serial: str = "A1", option: str = ""
 ) -> list[int]:
     """Give a common model."""
-    said = {"Mn": maker, "Md": model, "Opt": option, "Vr": "1.2", "SN": serial, "DA": 1}
+    said: dict[str, Value] = {
+        "Mn": maker,
+        "Md": model,
+        "Opt": option,
+        "Vr": "1.2",
+        "SN": serial,
+        "DA": 1,
+    }
     return block(1, {name: value for name, value in said.items() if value})
 
 

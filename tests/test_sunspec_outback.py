@@ -176,7 +176,8 @@ def test_a_recorded_mate3s_is_its_inverters_chargers_and_battery_monitor() -> No
             "charged_ah": 109600,
         }
         assert some(
-            found["battery_5"], "battery_v", "battery_a", "battery_w", "soc_percent", "since_full_h",
+            found["battery_5"], "battery_v", "battery_a", "battery_w", "soc_percent",
+            "since_full_h",
             "shunt_01_a", "shunt_02_a", "shunt_03_a", "battery_charge_w", "battery_discharge_w",
             "net_today_kwh", "battery_min_today_v", "discharged_ah",
         ) == {
