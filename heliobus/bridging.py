@@ -6,6 +6,7 @@ Where its devices are from is the business of its source: `asking.py` or `listen
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from heliobus import topics as t
@@ -139,9 +140,7 @@ class BridgeComponent(Component):
             return
         self._looked_s = now_s
         devices = self._source.tick()
-        if new := [name for name in devices if name not in self._claims]:
-            self._claimed(self._claims.add(new))
-            self._refuse()
+        self._take_up(devices)
         if self._claim_by_s is not None and now_s > self._claim_by_s:
             self._settle()
         for name, shown in devices.items():
@@ -151,6 +150,12 @@ class BridgeComponent(Component):
                 self._publish_info(name, shown)
             if self._announced.get(name) is not shown.online:
                 self._publish_availability(name, online=shown.online)
+
+    def _take_up(self, devices: Mapping[str, Shown]) -> None:
+        """Claim devices that were found just now."""
+        if new := [name for name in devices if name not in self._claims]:
+            self._claimed(self._claims.add(new))
+            self._refuse()
 
     def _settle(self) -> None:
         """Claim what is free, refuse what is another's, let go of what is ours no more."""
@@ -197,6 +202,7 @@ class BridgeComponent(Component):
     def finish(self) -> None:
         """Let the answers on their way arrive, then say that the devices are offline."""
         self._source.stop()
+        self._take_up(self._source.devices)  # the last answer may tell of more
         for name in self._claims.devices:
             if self._claims.holds(name):
                 self._publish_availability(name, online=False)

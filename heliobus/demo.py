@@ -1,7 +1,7 @@
 """The command `demo`: a simulated house on byte-level wires, with everything else real.
 
     HOUSE    the simulated devices, each at the far end of a line or a TCP connection
-    axpert, chargers, meters   the bridges to them      archive  the sink into SQLite
+    axpert, chargers, outback, meters   the bridges to them      archive  the sink into SQLite
     screen   what a person sees; it also counts, independently, what is on the bus
 
 At the end three counts that know nothing of each other are compared: polls that the simulators
@@ -65,13 +65,14 @@ HOUSEHOLD: Final[Mapping[str, tuple[str, Mapping[str, tuple[str, Mapping[str, An
         "inverter": ("serial:///dev/ttyUSB0?baud=2400", {"layout": "pi30"}),
     }),
     "chargers": ("modbus", {
-        f"tristar_{at}": (f"tcp://192.0.2.{100 + at}:502", _TRISTAR) for at in (1, 2, 3)
+        f"tristar_{at}": (f"tcp://192.0.2.{100 + at}:502", _TRISTAR) for at in (1, 2)
     }),
+    "outback": ("sunspec", {"mate3s": ("tcp://192.0.2.90:502", {})}),
     "meters": ("modbus", {
         "house": ("serial:///dev/ttyUSB1?baud=9600", {"profile": "eastron_sdm230", "role": "load"}),
     }),
 }  # fmt: skip
-ABOUT: Final = "an Axpert inverter, three TriStar chargers, an SDM230 meter"
+ABOUT: Final = "an Axpert, two TriStars, a MATE3S and all at its hub, an SDM230 meter"
 
 
 def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:

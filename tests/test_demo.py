@@ -23,9 +23,13 @@ pytestmark = pytest.mark.broker
 LINE = re.compile(
     r"measured=(\d+) published=(\d+) stored=(\d+) lost=(\d+) duplicates=(\d+) rewritten=(\d+)"
 )
-BRIDGES = ("axpert", "chargers", "meters")
-DEVICES = {"inverter", "tristar_1", "tristar_2", "tristar_3", "house"}
-KINDS = ("inverter", "charger", "meter")
+BRIDGES = ("axpert", "chargers", "outback", "meters")
+DEVICES = {
+    "inverter", "tristar_1", "tristar_2", "house", "mate3s", "mate3s_battery_6",
+    *(f"mate3s_inverter_{port}" for port in (1, 2, 3)),
+    *(f"mate3s_charger_{port}" for port in (4, 5)),
+}  # fmt: skip
+KINDS = ("inverter", "charger", "meter", "battery", "site")
 # The demo as the command runs it, with another installation than the usual one.
 OTHER = """\
 import sys, threading

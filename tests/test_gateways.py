@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +137,37 @@ def test_each_part_is_a_device_of_its_own(site: Gates, far: Far) -> None:
     assert "via" not in own
     assert body(found, "gate/state")["pv_w"] == 30.0
     assert body(found, "gate_charger_1/state")["pv_w"] == 10.0
+
+
+class Late(Farm):
+    """A bridge whose answer comes when it is already being stopped."""
+
+    asked: ClassVar[threading.Event] = threading.Event()
+    stopping: ClassVar[threading.Event] = threading.Event()
+
+    def poll(self, link: Link, group: str) -> Parts:
+        self.asked.set()
+        self.stopping.wait(10)
+        return super().poll(link, group)
+
+
+class Stopping(Asking):
+    """A source that lets the answer come."""
+
+    def stop(self) -> None:
+        Late.stopping.set()
+        super().stop()
+
+
+def test_parts_that_are_found_at_the_very_end_are_published(site: Gates) -> None:
+    farm = BridgeSettings("farm", "farm", (DeviceSettings("gate", 0.05, site.url),))
+    source = Stopping(farm, Late)
+    with running(BridgeComponent(site.settings("farm"), farm, source, CONTRACT)):
+        told(site, "bus/farm/status", b"online")
+        wait_until(Late.asked.is_set, "a question")
+    found = site.retained()
+    assert body(found, "gate_charger_1/state")["pv_w"] == 10.0
+    assert found["gate_charger_1/availability"] == OFFLINE
 
 
 def test_each_part_has_a_chain_and_heads_of_its_own(site: Gates) -> None:
