@@ -136,7 +136,14 @@ def _value(row: Row, held: int, scales: Mapping[str, Decimal]) -> Value | None:
     found = _scaled(row, held, scales)
     if found is None or not _is_plausible(row, found):
         return None
-    return int(found) if _is_whole(row) else float(found)
+    return _shown(row, found)
+
+
+def _shown(row: Row, found: Decimal) -> float:
+    """Give a number with two digits more than the registers can hold; the rest says nothing."""
+    if _is_whole(row):
+        return int(found)
+    return float(found.normalize(Context(prec=int(16 * row.count * _DIGITS_PER_BIT) + 3)))
 
 
 def _is_plausible(row: Row, found: Decimal) -> bool:
@@ -164,10 +171,7 @@ def _scaled(row: Row, held: int, scales: Mapping[str, Decimal]) -> Decimal | Non
         return Decimal(found)
     up, down = _factors(row, scales)
     scaled = _EXACT.divide(_EXACT.multiply(Decimal(found), up), down)
-    if not math.isfinite(float(scaled)):
-        return None
-    # Two digits more than the registers can hold; the rest says nothing.
-    return scaled.normalize(Context(prec=int(16 * row.count * _DIGITS_PER_BIT) + 3))
+    return scaled if math.isfinite(float(scaled)) else None
 
 
 def _factors(row: Row, scales: Mapping[str, Decimal]) -> tuple[Decimal, Decimal]:
@@ -224,7 +228,9 @@ def _code(row: Row, value: Value) -> int:
 
 def _unscaled(row: Row, value: Value, scales: Mapping[str, float]) -> int:
     size = 2 * row.count
-    wanted = Decimal(repr(value)) if isinstance(value, int | float) else Decimal(0)
+    wanted = Decimal(repr(value)) if isinstance(value, float) else Decimal(0)
+    if isinstance(value, int):
+        wanted = Decimal(int(value))
     if not wanted.is_finite():
         return _absent(row, size)
     exact = {name: Decimal(repr(scales[name])) for name in row.scales}
