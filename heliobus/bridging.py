@@ -143,6 +143,10 @@ class BridgeComponent(Component):
         self._take_up(devices)
         if self._claim_by_s is not None and now_s > self._claim_by_s:
             self._settle()
+        self._tell(devices)
+
+    def _tell(self, devices: Mapping[str, Shown]) -> None:
+        """Publish what has changed of devices that are ours."""
         for name, shown in devices.items():
             if not self._claims.holds(name):
                 continue
@@ -202,7 +206,9 @@ class BridgeComponent(Component):
     def finish(self) -> None:
         """Let the answers on their way arrive, then say that the devices are offline."""
         self._source.stop()
-        self._take_up(self._source.devices)  # the last answer may tell of more
+        devices = self._source.devices
+        self._take_up(devices)  # the last answer may tell of more
+        self._tell(devices)
         for name in self._claims.devices:
             if self._claims.holds(name):
                 self._publish_availability(name, online=False)

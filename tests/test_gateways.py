@@ -166,6 +166,7 @@ def test_parts_that_are_found_at_the_very_end_are_published(site: Gates) -> None
         told(site, "bus/farm/status", b"online")
         wait_until(Late.asked.is_set, "a question")
     found = site.retained()
+    assert body(found, "gate/info")["kind"] == "site"
     assert body(found, "gate_charger_1/state")["pv_w"] == 10.0
     assert found["gate_charger_1/availability"] == OFFLINE
 
