@@ -79,7 +79,7 @@ class Scene:
         self.counters = Counters()
         self._flow()
         self._begin()
-        self.live_until(now_s)
+        self._live_until(now_s, _COARSE_S)
 
     # ------------------------------------------------------------------ time
 
@@ -87,8 +87,11 @@ class Scene:
         """Let time pass; a clock that was set back changes nothing but the clock."""
         if now_s - self.now_s > 2 * _DAY_S:
             self.now_s = now_s - now_s % _DAY_S  # a clock that jumped: do not live all of it
+        self._live_until(now_s, _STEP_S)
+
+    def _live_until(self, now_s: float, step_s: float) -> None:
         while self.now_s < now_s:
-            self._live(min(_STEP_S, now_s - self.now_s))
+            self._live(min(step_s, now_s - self.now_s))
         self.now_s = now_s
         self._flow()
 
