@@ -222,6 +222,12 @@ def test_inverted_fields_have_the_other_sign_and_nothing_else_changes(bench: Ben
     assert bridge.poll(link, "fast") == {**FAST, "power_w": 250}
 
 
+def test_nothing_turned_round_is_still_nothing(bench: Bench) -> None:
+    bench.device.held[1] = 0
+    bridge, link = bench.bridge(invert=["current_a"])
+    assert str(bridge.poll(link, "fast")["current_a"]) == "0.0"
+
+
 def test_limits_turn_with_the_sign(bench: Bench) -> None:
     export_only = METER.replace("type: i32}", "type: i32, min: -500, max: 0}")
     bridge, link = bench.bridge(export_only, invert=["power_w"])

@@ -143,7 +143,8 @@ def _shown(row: Row, found: Decimal) -> float:
     """Give a number with two digits more than the registers can hold; the rest says nothing."""
     if _is_whole(row):
         return int(found)
-    return float(found.normalize(Context(prec=int(16 * row.count * _DIGITS_PER_BIT) + 3)))
+    shown = float(found.normalize(Context(prec=int(16 * row.count * _DIGITS_PER_BIT) + 3)))
+    return shown + 0.0  # of a negative zero it makes zero
 
 
 def _is_plausible(row: Row, found: Decimal) -> bool:
