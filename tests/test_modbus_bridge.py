@@ -415,12 +415,16 @@ def test_a_row_that_was_refused_once_is_asked_again(bench: Bench) -> None:
     assert bridge.poll(link, "fast") == FAST
 
 
-def test_a_refusal_within_an_hour_of_another_is_not_the_second_in_a_row(bench: Bench) -> None:
+def test_what_was_given_once_is_never_taken_for_lacking(bench: Bench) -> None:
     bridge, link = bench.bridge()
-    for lacking in ({4}, set(), {4}, set()):
-        bench.device.lacking = lacking
-        bridge.poll(link, "fast")
     assert bridge.poll(link, "fast") == FAST
+    bench.device.lacking = {4}  # it starts anew, say
+    for _ in range(5):
+        assert "frequency_hz" not in bridge.poll(link, "fast")
+    assert len(settled(bench, bridge, link, turns=0)) <= 4
+    bench.device.lacking = set()
+    assert bridge.poll(link, "fast") == FAST
+    assert settled(bench, bridge, link, turns=0) == [(0, 9)]
 
 
 def test_a_gap_that_a_device_refuses_is_read_around(bench: Bench) -> None:

@@ -3,7 +3,7 @@
 Models of one series differ in what they have, and a request that touches what a device does not
 have is refused whole. So a refused request is divided until the rows that are lacking are found;
 they are left out from then on. Of a turn that fails nothing is learned. Nothing is lacking before
-the device has given any register at all: it may be another device.
+the device has given any register at all, as it may be another device, or that it has once given.
 """
 
 from collections import Counter, deque
@@ -48,7 +48,8 @@ class Asker:
         self._profile = profile
         self._unit = unit
         self._manner = Manner(profile.timeout_s, profile.pause_s, profile.keep)
-        self._has_answered = False
+        self._given: set[tuple[int, int]] = set()  # functions and registers
+        self._given_whole: set[Block] = set()
         self._lacking: set[Block] = set()
         self._refused: Counter[Block] = Counter()
         self._cuts: dict[Cut, Block] = {}  # where a request was divided, and which one
@@ -81,6 +82,7 @@ class Asker:
                     waiting += refusals[-1].parts
                     left -= len(refusals[-1].parts)
             else:
+                self._given_whole.add(block)
                 image.update(((block.function, block.start + n), w) for n, w in enumerate(words))
         self._learn(refusals, image)
         return image
@@ -120,21 +122,19 @@ class Asker:
     # ------------------------------------------------------------------ learning
 
     def _learn(self, refusals: Sequence[_Refusal], image: dict[tuple[int, int], int]) -> None:
-        if image and not self._has_answered:
-            self._has_answered = True
+        if image and not self._given:
             self._doubtful = set(self._cuts)
-        for piece in [one for one in self._refused if (one.function, one.start) in image]:
-            del self._refused[piece]
+        self._given.update(image)
         if refusals:
             for refusal in refusals:
                 self._take(refusal)
             self._plans.clear()
-            if not self._has_answered:
+            if not self._given:
                 if len(self._cuts) >= _MOST_BLIND:
                     self._cuts.clear()
                 raise FrameError(self._told(refusals[-1]))
         elif self._doubtful:
-            # It was divided before it was known what is lacking: try again with fewer requests.
+            # What they were made for may be over: try again with fewer requests.
             self._cuts = {cut: one for cut, one in self._cuts.items() if cut not in self._doubtful}
             self._doubtful.clear()
             self._plans.clear()
@@ -143,12 +143,14 @@ class Asker:
         block = refusal.block
         if refusal.parts:
             self._cuts[refusal.cut] = block
-        elif self._has_answered:
+            # What has been given in one answer is refused for now only: it is busy, or starts.
+            if any(whole.surrounds(block) for whole in self._given_whole):
+                self._doubtful.add(refusal.cut)
+        elif self._given and (block.function, block.start) not in self._given:
             self._refused[block] += 1
         if self._refused[block] >= _REFUSALS:
             self._lacking.add(block)
-            around = {cut for cut, whole in self._cuts.items() if whole.surrounds(block)}
-            self._doubtful |= around
+            self._doubtful |= {cut for cut, one in self._cuts.items() if one.surrounds(block)}
 
     def _told(self, refusal: _Refusal) -> str:
         function = refusal.block.function
