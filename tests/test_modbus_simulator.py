@@ -3,19 +3,22 @@
 import math
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from bridges.modbus import profiles
+from bridges.modbus import Modbus, profiles
 from bridges.modbus.profile import Row
 from bridges.modbus.scene import Scene
 from bridges.modbus.simulated_device import Device
 from bridges.modbus.simulator import SIMULATOR, Simulator, simulate, simulator
 from bridges.modbus.types import TYPES
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, FrameError
 from heliobus.line import Faults
 from heliobus.settings import DeviceSettings
+from heliobus.simulation import serve_pty, serve_tcp
+from tests.helpers import wait_until
 
 # 2026-06-15 00:00 in the house.
 MIDNIGHT_S = 1_781_481_600.0
@@ -390,6 +393,40 @@ def test_polls_are_counted_when_the_last_register_of_the_fast_ones_was_given() -
         line.take(bytes.fromhex("01 04 0000 0048 f03c"))
         line.sent(b"", whole=True)
         assert line.polls == {"a": count}
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_the_polls_that_are_counted_are_those_of_the_bridge(name: str) -> None:
+    device = settings("far", "tcp://192.0.2.1:502", profile=name, pause=0)
+    line = simulate([device], clock=lambda: NOON_S)
+    with serve_tcp(line) as service:
+        bridge = Modbus(device)
+        master = bridge.open_link(service.url, [bridge])
+        for turn in range(1, 4):
+            for group in bridge.groups:
+                bridge.poll(master, group.name)
+            wait_until(lambda turn=turn: line.polls == {"far": turn}, f"{turn} polls")  # type: ignore[misc]  # bound now
+        master.close()
+
+
+def test_a_poll_that_fails_half_way_is_not_counted() -> None:
+    device = settings("far", SERIAL, profile="eastron_sdm630", timeout=0.1, pause=0)
+    faults = Faults()
+    line = simulate([device], clock=lambda: NOON_S, faults=faults)
+    with serve_pty(line, baud=115200, faults=faults) as service:
+        bridge = Modbus(device)
+        master = bridge.open_link(service.url, [bridge])
+        counted = 0
+        for number in range(30):
+            if number % 3 == 0:
+                faults.set("silence", 0.3)
+            with suppress(FrameError):
+                bridge.poll(master, "fast")
+                counted += 1
+            faults.set("silence", 0.0)
+        wait_until(lambda: line.polls == {"far": counted}, f"{counted} polls")
+        master.close()
+    assert 20 <= counted < 30
 
 
 def test_a_profile_has_to_be_named() -> None:

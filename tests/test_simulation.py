@@ -189,6 +189,70 @@ def test_a_new_tcp_connection_takes_over() -> None:
         second.close()
 
 
+class Crowd:
+    """A device that serves several connections at once: each has a clerk of its own."""
+
+    def __init__(self, *, closes: bool = False) -> None:
+        self.closes = closes
+        self.clerks: list[Clerk] = []
+
+    def connect(self) -> Clerk:
+        self.clerks.append(Clerk())
+        return self.clerks[-1]
+
+
+def test_a_shared_device_serves_several_connections_at_once() -> None:
+    with serve_tcp(Crowd()) as service:
+        links = [open_link(service.url) for _ in range(10)]
+        for number, link in enumerate(links):
+            link.write(b"?%d" % number)  # each begins before the first has ended
+        for number, link in enumerate(links):
+            assert ask(link, b"\r", taker(number), timeout_s=10)
+        until(lambda: service.answered == 10)
+        for link in links:
+            link.close()
+        link = open_link(service.url)
+        assert ask(link, b"?7\r", taker(7), timeout_s=10)
+        link.close()
+        until(lambda: service.answered == 11)
+
+
+def test_of_too_many_connections_the_oldest_is_closed() -> None:
+    with serve_tcp(Crowd()) as service:
+        links = [open_link(service.url) for _ in range(17)]
+        assert ask(links[16], b"?1\r", taker(1), timeout_s=10)
+        with pytest.raises(LinkError, match="connection lost"):
+            ask(links[0], b"?1\r", taker(1), timeout_s=10)
+        assert ask(links[1], b"?2\r", taker(2), timeout_s=10)
+        for link in links:
+            link.close()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_device_hangs_up_after_its_answer_which_counts(*, shared: bool) -> None:
+    device, faults = (Crowd(closes=True), Faults()) if shared else (Clerk(), Faults({"close": 1}))
+    with serve_tcp(device, faults=faults, baud=115200) as service:
+        for number in range(1, 21):
+            link = open_link(service.url)
+            assert ask(link, b"?%d\r" % number, taker(number), timeout_s=10)
+            with pytest.raises(LinkError, match="connection lost"):
+                link.read(10)
+            link.close()
+            until(lambda number=number: service.answered == number)  # type: ignore[misc]
+        assert service.harmed == 0
+
+
+def test_a_device_that_gives_no_answer_does_not_hang_up() -> None:
+    faults = Faults({"silence": 1.0})
+    with serve_tcp(Crowd(closes=True), faults=faults) as service:
+        link = open_link(service.url)
+        link.write(b"?1\r")
+        until(lambda: service.harmed == 1)
+        faults.set("silence", 0.0)
+        assert ask(link, b"?2\r", taker(2), timeout_s=10)
+        link.close()
+
+
 def test_a_line_recovers_as_soon_as_the_faults_end() -> None:
     shares = {kind: 0.2 for kind in Faults.KINDS if kind not in {"nak", "close"}}
     faults = Faults(shares, seed=1, slow_s=0.05)
