@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final, Protocol
 
 from heliobus import components
@@ -38,7 +39,7 @@ _KEEP_S: Final = 7 * 86400.0
 _USUAL_BAUD: Final = 9600
 _START_S: Final = 15.0
 _LOOK_S: Final = 0.02
-_WIDEST: Final = 60  # of the names on one line
+_WIDEST: Final = 66  # of the names on one line
 
 
 class FarEnd(Simulated, Protocol):
@@ -182,7 +183,7 @@ class SimulatedSite:
             name: ", ".join(device.name for device in bridge.devices) or "devices that are found"
             for name, bridge in self.settings.bridges.items()
         }
-        rows = [(name, _short(text)) for name, text in there.items()]
+        rows = [(name, shorten(text, _WIDEST, placeholder=" ...")) for name, text in there.items()]
         return rows + [(name, f"LEFT OUT: {why}") for name, why in self.left_out.items()]
 
 
@@ -194,10 +195,6 @@ def looked_at(settings: Settings, command: str) -> Path:
             f"nothing has been simulated yet: run '{command} up --simulate', and leave it running"
         )
     return path
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 4] + " ..."
 
 
 def _sinks(settings: Settings, folder: Path) -> dict[str, SinkSettings]:

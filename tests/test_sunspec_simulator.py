@@ -85,6 +85,7 @@ def test_an_unknown_variant_is_refused_with_those_that_exist() -> None:
             [1, 64110, 64120, 101, 64255, *[64117, 64116] * 3, *[64111, 64112] * 2, 64118, 64119],
         ),
         ("axs_empty", [1, 64110]),
+        ("mate3s_radians", [1, 64110, 64120, 101, 64255, *[64115, 64116] * 3, 64118, 64119]),
         ("fronius", [1, 103, 120, 121, 122, 123, 160]),
         ("fronius_float", [1, 113, 120, 121, 122, 123, 160]),
         ("solaredge", [1, 103, 1, 203, 1, 203]),
@@ -99,7 +100,7 @@ def test_every_variant_has_its_chain(variant: str, numbers: list[int]) -> None:
 
 
 def test_every_variant_is_tested() -> None:
-    assert len(VARIANTS) == 10
+    assert len(VARIANTS) == 11
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def _device(profile: Profile, name: str, now_s: float) -> Device:
         role=profile.role,
         phases=3 if "l3_" in fields else 1,
         now_s=now_s,
-        seed=1 + crc32(name.encode()) % 89,
+        seed=1 + crc32(name.encode()) % 99_991,
     )
     return Device(profile, scene)
 

@@ -1,6 +1,6 @@
 """A simulated OutBack gateway: what a MATE3S says of the devices at its hub, with its bugs.
 
-Ports 1 to 3 have inverters, 4 and 5 charge controllers, 6 the battery monitor.
+Ports 1 to 3 have inverters, 4 and 5 charge controllers if any, 6 the battery monitor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -283,7 +283,9 @@ def _monitor_settings() -> Content:
     return Content(64119, _named("FNconfig", said))
 
 
-def _mate3s(house: House, *, radian: bool) -> Sequence[Content]:
+def _mate3s(
+    house: House, *, radian: bool, chargers: Sequence[int] = _CHARGER_PORTS
+) -> Sequence[Content]:
     inverter, model = (_radian, "GS8048A") if radian else (_fxr, "VFXR3048E")
     contents = [
         _common("MATE3S", "001.004.002.0317"),
@@ -294,8 +296,8 @@ def _mate3s(house: House, *, radian: bool) -> Sequence[Content]:
     ]
     for port in _INVERTER_PORTS:
         contents += inverter(house, port, len(_INVERTER_PORTS)), _inverter_settings(port, model)
-    for port in _CHARGER_PORTS:
-        contents += _charger(house, port, len(_CHARGER_PORTS)), _charger_settings(port)
+    for port in chargers:
+        contents += _charger(house, port, len(chargers)), _charger_settings(port)
     return [*contents, _monitor(house), _monitor_settings()]
 
 
@@ -326,5 +328,11 @@ KINDS: Mapping[str, Kind] = {
         _axs,
         most=100,
         zeros_until=43008,
+    ),
+    "mate3s_radians": Kind(
+        "OutBack MATE3S with three Radians and a FLEXnet DC; the chargers are of another maker",
+        _HOUSE,
+        lambda house: _mate3s(house, radian=True, chargers=()),
+        most=100,
     ),
 }
