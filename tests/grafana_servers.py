@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from heliobus.sample import Sample
 from scripts.dashboards.__main__ import FOLDER
-from tests.grafana_expander import OFFSET_S, View, expand, expand_text, seconds
+from tests.grafana_expander import OFFSET_S, View, expand, expand_text, is_sound, seconds
 from tests.grafana_house import END_MS
 from tests.influx_servers import VictoriaMetrics
 
@@ -130,3 +130,24 @@ class Metrics(Server):
 def _begin_of_step(at: str, step_s: int) -> str:
     """Align as Grafana does: steps of a day begin at midnight of the person's time zone."""
     return str((float(at) + OFFSET_S) // step_s * step_s - OFFSET_S)
+
+
+def fault(rows: Rows, panel: Mapping[str, Any]) -> str:
+    """Say what is wrong with the answer that a panel gets; "" where nothing is."""
+    if not rows:
+        return "no rows"
+    if not any(is_sound(value) for row in rows for value in _shown(row)):
+        return "only nulls"
+    bad = [value for row in rows for value in _shown(row) if value is not None]
+    if not all(map(is_sound, bad)):
+        return "a value is not finite"
+    if panel["type"] == "table":
+        columns = {o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]}
+        empty = [n for n in rows[0] if n in columns and all(row[n] is None for row in rows)]
+        return f"empty columns {empty}" if empty else ""
+    return ""
+
+
+def _shown(row: Mapping[str, Any]) -> Iterator[Any]:
+    hidden = ("time", "measurement", "device", "metric", "name", "site", "__name__", "db")
+    return (value for name, value in row.items() if name not in hidden)

@@ -318,8 +318,11 @@ def test_the_first_page_of_an_example_leads_to_dashboards_that_exist(path: Path)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/heliobus.yaml")), ids=str)
-def test_the_configuration_of_an_example_is_valid(path: Path) -> None:
-    assert config.read(path).warnings in ([], ())
+def test_the_configuration_of_an_example_is_valid(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "mqtt" / "users").mkdir(parents=True)  # by `heliobus broker init`
+    copy = tmp_path / path.name
+    copy.write_text(path.read_text())
+    assert config.read(copy).warnings in ([], ())
 
 
 def test_every_example_has_its_page() -> None:

@@ -1,10 +1,9 @@
 """Every query of every dashboard, asked of real servers that hold three days of a house."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,9 +14,9 @@ from heliobus.sample import Sample
 from scripts.dashboards.pages import PAGES
 from sinks.influx.layout import HeliobusLayout
 from tests.databases import sink
-from tests.grafana_expander import ZONE, is_sound
+from tests.grafana_expander import ZONE
 from tests.grafana_house import END_MS, samples
-from tests.grafana_servers import Metrics, Rows, Server
+from tests.grafana_servers import Metrics, Rows, Server, fault
 from tests.influx_servers import InfluxDB1, VictoriaMetrics
 from tests.servers import MariaDB
 from tests.test_grafana_dashboards import provisioned
@@ -106,8 +105,8 @@ def test_every_query_gives_data(server: Server, name: str) -> None:
         for target in panel.get("targets", ()):
             view = server.view(page, panel)
             rows = server.target(target, view)
-            if fault := _fault(rows, panel):
-                faults.append(f"{panel['title']} {target['refId']}: {fault}")
+            if found := fault(rows, panel):
+                faults.append(f"{panel['title']} {target['refId']}: {found}")
     assert not faults
 
 
@@ -179,26 +178,6 @@ def _fill(url: str, house: Sequence[Sample], folder: Path) -> None:
             assert not written.rejected
     finally:
         archive.close()
-
-
-def _fault(rows: Rows, panel: Mapping[str, Any]) -> str:
-    if not rows:
-        return "no rows"
-    if not any(is_sound(value) for row in rows for value in _shown(row)):
-        return "only nulls"
-    bad = [value for row in rows for value in _shown(row) if value is not None]
-    if not all(map(is_sound, bad)):
-        return "a value is not finite"
-    if panel["type"] == "table":
-        columns = {o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]}
-        empty = [n for n in rows[0] if n in columns and all(row[n] is None for row in rows)]
-        return f"empty columns {empty}" if empty else ""
-    return ""
-
-
-def _shown(row: Mapping[str, Any]) -> Iterator[Any]:
-    hidden = ("time", "measurement", "device", "metric", "name", "site", "__name__", "db")
-    return (value for name, value in row.items() if name not in hidden)
 
 
 def _by_day(rows: Rows, device: str) -> dict[str, float]:
