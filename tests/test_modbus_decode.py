@@ -206,7 +206,7 @@ def test_a_loop_back_carries_no_registers() -> None:
 def test_registers_are_told_by_the_profile_with_scales_and_identity() -> None:
     assert registers(start=0, registers=[180, 0, 80, 0, 41]) == {
         "ok": True,
-        "values": {"v_pu": 180.0, "firmware": "29", "register_2": 80, "register_3": 0},
+        "values": {"v_pu": 180.0, "firmware": 29, "register_2": 80, "register_3": 0},
         "units": {},
     }
     serial = registers(start=100, registers=[0x3130, 0x3834])

@@ -3,21 +3,27 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from bridges.modbus import profiles
-from bridges.modbus.captured import registers_of
 from bridges.modbus.codec import decode, identity, scale_values
 from bridges.modbus.profile import Profile, Row
-from bridges.modbus.types import Value, number
+from bridges.modbus.types import TYPES, Value, number
 from heliobus import contract as contracts
+from heliobus.captured import answer_of
 from heliobus.contract import Contract
 from heliobus.errors import FrameError
-from heliobus.modbus import HOLDING, INPUT
+from heliobus.modbus import HOLDING, INPUT, Identify, LoopBack, Read, check_refused
 
 Image: TypeAlias = dict[tuple[int, int], int]
 
 _WORD = 0xFFFF
+# The objects of an identification.
+_OBJECTS = MappingProxyType({0: "maker", 1: "model", 2: "firmware"})
+# Registers that no row names are read as a float only where it is one that a device would send;
+# whole numbers and texts make floats such as 9e-41.
+_PLAUSIBLE = (1e-6, 1e12)
 
 
 def profile_decoder(name: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
@@ -28,16 +34,16 @@ def profile_decoder(name: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any
 
 def _answer(profile: Profile, contract: Contract, body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give values, units and, where something had to be left out, a note. Raise FrameError."""
-    if "registers" in body:
+    if body.get("registers") is None and "response" in body:
+        question, pdu = answer_of(body)
+        if not isinstance(question, Read):
+            return _told(question, pdu)
+        function, start, words = question.function, question.start, question.registers(pdu)
+    elif "registers" in body:
         function = body.get("function", profile.function)
         if function not in (HOLDING, INPUT) or isinstance(function, bool):
             raise FrameError(f"function: found {function!r:.40}, expected 3 or 4")
-        start, words = _number(body.get("start"), "start"), tuple(_words(body, "registers"))
-    elif "response" in body:
-        read, words = registers_of(body)
-        if read is None:
-            return {"values": {}, "units": {}, "note": "a loop-back; it carries no registers"}
-        function, start = read.function, read.start
+        start, words = _number(body.get("start"), "start"), _words(body, "registers")
     else:
         raise FrameError(
             '"response" or "registers" is missing, expected hexadecimal bytes or a list'
@@ -47,6 +53,16 @@ def _answer(profile: Profile, contract: Contract, body: Mapping[str, Any]) -> Ma
     read_image: Image = {(function, start + at): word for at, word in enumerate(words)}
     image = _with_context(profile, body) | _either(profile, read_image)
     return _values(profile, contract, read_image, image)
+
+
+def _told(question: Identify | LoopBack, pdu: bytes) -> Mapping[str, Any]:
+    """Give what an answer tells that carries no registers. Raise FrameError."""
+    if isinstance(question, Identify):
+        objects, _ = question.objects(pdu)
+        names = {number: _OBJECTS.get(number, f"object_{number}") for number in objects}
+        return {"values": {names[number]: text for number, text in objects.items()}, "units": {}}
+    check_refused(question, pdu)
+    return {"values": {}, "units": {}, "note": "a loop-back; it carries no registers"}
 
 
 def _values(profile: Profile, contract: Contract, read: Image, image: Image) -> Mapping[str, Any]:
@@ -60,12 +76,22 @@ def _values(profile: Profile, contract: Contract, read: Image, image: Image) -> 
     values: dict[str, Value] = {
         **decode(rows, profile.scales, image),
         **scale_values(scales, image),
-        **identity(profile.identity, seen),
+        **_identity(profile.identity, seen),
     }
     units = {name: _unit(contract, profile.kind, name) for name in values}
     values |= _unnamed(profile, read, covered)
     note = {"note": _note(lacking)} if lacking else {}
     return {"values": values, "units": {n: unit for n, unit in units.items() if unit}, **note}
+
+
+def _identity(rows: Mapping[str, Row], seen: Image) -> dict[str, Value]:
+    """Give who the device is; what its registers hold as a number is told as one."""
+    texts = identity(rows, seen)
+    numbers = {name for name in texts if TYPES[rows[name].type].is_number}
+    return {
+        name: int(text) if name in numbers and text.isdecimal() else text
+        for name, text in texts.items()
+    }
 
 
 def _lacking(rows: Iterable[Row], scales: Mapping[str, Row], image: Image) -> list[Row]:
@@ -88,14 +114,16 @@ def _unnamed(profile: Profile, read: Image, covered: set[tuple[int, int]]) -> di
     for function, at in sorted(rest):
         if (function, at) not in rest:
             continue
-        pair = (function, at + 1)
         value: Value = read[function, at]
+        pair = (function, at + 1)
         if profile.type == "f32" and pair in rest:
-            rest.discard(pair)
             exact = number("f32", read[function, at] << 16 | read[pair], 4)
             if exact is None:
+                rest.discard(pair)
                 continue
-            value = float(exact)
+            if not exact or _PLAUSIBLE[0] <= abs(float(exact)) < _PLAUSIBLE[1]:
+                rest.discard(pair)
+                value = float(exact)
         found[f"register_{at}"] = value
     return found
 
@@ -122,7 +150,8 @@ def _either(profile: Profile, read: Image) -> Image:
 
 def _with_context(profile: Profile, body: Mapping[str, Any]) -> Image:
     """Give the registers that computed scales need, where they were captured apart."""
-    words = _words(body, "scaling_context") if "scaling_context" in body else []
+    captured = body.get("scaling_context") is not None
+    words = _words(body, "scaling_context") if captured else ()
     functions = {row.function for row in profile.scales.values()}
     return {(function, at): word for function in functions for at, word in enumerate(words)}
 
@@ -132,13 +161,13 @@ def _unit(contract: Contract, kind: str, name: str) -> str:
     return known.unit if known else ""
 
 
-def _words(body: Mapping[str, Any], key: str) -> list[int]:
+def _words(body: Mapping[str, Any], key: str) -> tuple[int, ...]:
     words = body[key]
     if not isinstance(words, list):
         raise FrameError(f"{key}: found {words!r:.40}, expected a list of whole numbers")
     if len(words) > _WORD + 1:
         raise FrameError(f"{key}: found {len(words)} of them, expected at most {_WORD + 1}")
-    return [_number(word, f"{key}[{at}]") for at, word in enumerate(words)]
+    return tuple(_number(word, f"{key}[{at}]") for at, word in enumerate(words))
 
 
 def _number(value: Any, what: str) -> int:
