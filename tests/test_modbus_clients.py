@@ -25,15 +25,15 @@ NOON_S = 1_781_524_800.0
 READ_BY_MBPOLL = {
     "eastron_sdm230": (
         "-t 3:float -B -r 0 -c 7",
-        {0: "231.021", 2: "0", 4: "0", 6: "7.6577", 8: "0", 10: "0", 12: "-1698.61"},
+        {0: "231.523", 2: "0", 4: "0", 6: "7.39399", 8: "0", 10: "0", 12: "-1618.22"},
     ),
     "morningstar_tristar_mppt": (
         "-t 4 -r 0 -c 29",
-        {0: "180", 1: "0", 2: "80", 3: "0", 24: "9989", 27: "17769", 28: "15582"},
+        {0: "180", 1: "0", 2: "80", 3: "0", 24: "9967", 27: "17769", 28: "15616"},
     ),
     "carlo_gavazzi_em340": (
         "-t 3:int -r 0 -c 3",
-        {0: "2305", 2: "2300", 4: "2299"},
+        {0: "2310", 2: "2310", 4: "2322"},
     ),
 }
 
@@ -114,8 +114,8 @@ def test_mbpoll_shows_what_the_bridge_would_publish(far: Far) -> None:
     service, simulated = far("eastron_sdm230", "tcp")
     values = shown(mbpoll(service.url, "-a 1 -t 3:float -B -r 72 -c 2").stdout)
     said = simulated.devices["far"].values(NOON_S)
-    assert (said["import_kwh"], said["export_kwh"]) == (5779.5327, 14208.1904)
-    assert values == {72: "5779.53", 74: "14208.2"}
+    assert (said["import_kwh"], said["export_kwh"]) == (6318.8657, 13739.8281)
+    assert values == {72: "6318.87", 74: "13739.8"}
 
 
 def test_mbpoll_is_told_what_a_device_does_not_have(far: Far) -> None:
@@ -146,7 +146,7 @@ def test_pymodbus_reads_a_meter(far: Far, way: str) -> None:
         words = client.read_input_registers(0, count=80, device_id=1).registers
         found = client.convert_from_registers(words, client.DATATYPE.FLOAT32, word_order="big")
     assert isinstance(found, list)
-    assert [round(found[at], 3) for at in (0, 3, 6, 36)] == [231.021, 7.658, -1698.614, 5779.533]
+    assert [round(found[at], 3) for at in (0, 3, 6, 36)] == [231.523, 7.394, -1618.219, 6318.866]
 
 
 @pytest.mark.parametrize("way", ["rtu", "tcp"])
@@ -157,9 +157,9 @@ def test_pymodbus_reads_a_tristar_by_either_function(far: Far, function: str, wa
         words = getattr(client, function)(0, count=80, device_id=1).registers
     assert words[:4] == [180, 0, 80, 0]
     # V = n * 180 / 32768 and A = n * 80 / 32768, as its manual has it.
-    assert words[24] * 180 / 32768 == pytest.approx(54.871, abs=0.001)
-    assert words[28] * 80 / 32768 == pytest.approx(38.042, abs=0.001)
-    assert words[50] == 6  # absorption
+    assert words[24] * 180 / 32768 == pytest.approx(54.750, abs=0.001)
+    assert words[28] * 80 / 32768 == pytest.approx(38.125, abs=0.001)
+    assert words[50] == 5  # bulk
 
 
 def test_pymodbus_reads_the_low_word_first(far: Far) -> None:
@@ -168,7 +168,7 @@ def test_pymodbus_reads_the_low_word_first(far: Far) -> None:
         words = client.read_input_registers(0x28, count=2, device_id=1).registers
         kind = client.DATATYPE.INT32
         power = client.convert_from_registers(words, kind, word_order="little")
-    assert power == -16986  # tenths of a watt
+    assert power == -16182  # tenths of a watt
 
 
 def test_pymodbus_is_told_who_a_tristar_is(far: Far) -> None:
