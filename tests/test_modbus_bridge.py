@@ -74,6 +74,9 @@ class Device:
         if len(self._got) < (7 if pdu[:1] == b"\x2b" else 8):
             return b""
         unit, self._got = self._got[:1], b""
+        if self.silent_after == 0:
+            self.asked.append((0, 0))
+            return b""
         answer = self._answer(pdu) if unit == b"\x01" else b""
         return unit + answer + crc(unit + answer) if answer else b""
 
@@ -371,6 +374,16 @@ def test_a_silent_device_with_variants_costs_one_timeout(bench: Bench) -> None:
     assert (len(bench.device.asked), bench.device.identified) == (1, 0)
 
 
+def test_a_silent_device_that_only_its_name_could_tell_is_silent(bench: Bench) -> None:
+    bench.device.silent_after = 0
+    named = METER.replace("probe: {name: voltage_v, min: 80, max: 300}", "identified: M1")
+    bench.profile("other", named)
+    bridge, link = bench.bridge(named.replace("identified", "variants: [./other.yaml]\nidentified"))
+    with pytest.raises(Silence):
+        bridge.poll(link, "fast")
+    assert len(bench.device.asked) == 1
+
+
 def test_what_was_decided_is_forgotten_with_the_link(bench: Bench) -> None:
     bench.device.held |= {30: 2302}
     bridge, link = variants(bench)
@@ -434,6 +447,13 @@ def test_a_gap_that_a_device_refuses_is_read_around(bench: Bench) -> None:
     assert settled(bench, bridge, link, turns=3) == [(0, 5), (8, 1)]
 
 
+def test_a_gap_and_a_row_that_a_device_lacks_are_both_found_for_good(bench: Bench) -> None:
+    bench.device.lacking = {1, 6}
+    bridge, link = bench.bridge()
+    for turns in (6, 0, 0):
+        assert settled(bench, bridge, link, turns=turns) == [(0, 1), (2, 3), (8, 1)]
+
+
 def test_a_device_that_gives_fewer_registers_is_asked_for_fewer(bench: Bench) -> None:
     bench.device.most = 5
     bridge, link = bench.bridge()
@@ -483,6 +503,15 @@ def test_a_device_that_refuses_all_is_told(bench: Bench, code: int, told: str) -
     bench.device.lacking = set()
     assert bridge.poll(link, "fast") == FAST
     assert settled(bench, bridge, link, turns=1) == [(0, 9)]
+
+
+def test_a_device_that_refuses_many_rows_is_not_asked_for_each(bench: Bench) -> None:
+    bench.device.lacking = set(range(125))
+    bridge, link = bench.bridge(MANY)
+    for _ in range(12):
+        with pytest.raises(FrameError, match="none of its registers"):
+            bridge.poll(link, "fast")
+        assert len(bench.device.turn()) <= 28
 
 
 @pytest.mark.parametrize("code", [4, 5, 6, 10, 11])
