@@ -46,6 +46,7 @@ class Guarded:
         self._line = line
         self._scheme = address.scheme
         self._link: Link | None = None
+        self._is_proven = False  # this link has carried an answer
         self._closing = threading.Event()
         self._unanswered: dict[int, set[Read]] = defaultdict(set)  # by unit
         self._deaf: set[int] = set()  # units that may know no loop-back
@@ -161,18 +162,26 @@ class Guarded:
             is_new = self._link is None
             link = self._link or self._open()
             try:
-                return self._ask(link, question, manner)
+                pdu = self._ask(link, question, manner)
+            except FrameError:
+                # To a server of Modbus TCP, RTU frames one after another can look like a write.
+                if self._scheme == "socket" and not self._is_proven:
+                    self._drop()
+                raise
             except LinkError as error:
                 self._drop()
                 if self._closing.is_set() or self._scheme not in _OTHER:
                     raise
                 if is_new:
                     raise Silence(f"{question}: connection closed without an answer") from error
+                continue
+            self._is_proven = True
+            return pdu
 
     def _open(self) -> Link:
         link = open_link(self.url, line=self._line)
         link.tap = self._on_bytes
-        self._link = link
+        self._link, self._is_proven = link, False
         if self._closing.is_set():
             link.close()
             raise LinkError(f"{self.name}: closed")

@@ -293,6 +293,18 @@ def test_the_other_framing_is_tried_once_and_not_again_and_again() -> None:
         assert [len(request) for request in far.asked] == [8, 8, 12, 8, 8, 8]
 
 
+def test_a_server_that_has_not_answered_hears_one_frame_on_each_connection() -> None:
+    # 0c 04 00 00 00 0a 71 10, sent again and again: without a CRC to check, a server of Modbus TCP
+    # takes what follows the first seven bytes for function 16, which writes.
+    far = far_tcp(lambda _: (), scheme="socket")
+    with master_of(far) as master:
+        for _ in range(3):
+            with pytest.raises(Silence):
+                master.read(Read(12, 4, 0, 10), SOON)
+        assert len(far.asked) == far.connections
+        assert max(map(len, far.asked)) <= 12  # one is in the other framing
+
+
 def test_who_was_once_heard_is_not_suspected() -> None:
     answers = itertools.chain([[ANSWER]], itertools.repeat(()))
     far = far_tcp(lambda _: next(answers), scheme="socket")
