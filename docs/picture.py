@@ -19,7 +19,7 @@ import termios
 from html import escape
 from pathlib import Path
 
-COLUMNS, ROWS = 86, 24
+COLUMNS, ROWS = 86, 38
 SECONDS = 60.0
 _FRAME_BEGINS, _FRAME_ENDS, _LINE_ENDS = "\x1b[H", "\x1b[J", "\x1b[K"
 _PAINT = re.compile(r"\x1b\[([0-9]+)m")

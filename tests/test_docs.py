@@ -13,6 +13,7 @@ import yaml
 
 from heliobus import config, contract
 from heliobus.cli import cli
+from heliobus.grouped import Column
 from heliobus.topics import Topics
 from tests.helpers import ROOT
 from tests.test_house import LAYERS
@@ -166,9 +167,10 @@ def test_what_is_shown_of_the_bus_follows_the_contract(name: str) -> None:
 
 def test_the_picture_shows_titles_of_the_contract() -> None:
     picture = (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8")
-    kind = CONTRACT.kinds["inverter"]
-    shown = [name for name in kind.main if kind.fields[name].title in picture]
-    assert len(shown) >= 8
+    kinds = [CONTRACT.kinds[name] for name in ("battery", "charger", "inverter", "meter")]
+    titles = {kind.fields[name].title for kind in kinds for name in kind.main}
+    heads = {Column(title, ()).cells()[0].strip() for title in titles}
+    assert len([head for head in heads if f">{head}" in picture or f" {head}" in picture]) >= 8
     assert " 0 errors" in picture
 
 
