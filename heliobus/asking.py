@@ -101,11 +101,14 @@ class Asking:
                 poller.wake()
 
     def returns(self, name: str, via: str) -> bool:
-        """Say whether a device that was ours may come back: what a gateway answered for."""
+        """Say whether a device that was ours may come back: what a gateway answered for.
+
+        All that its owner has named is known from the start.
+        """
         if (gateway := self._devices.get(via)) is None:
             return False
-        renamed = (m.part for m in gateway.members if m.name != f"{via}_{m.part}")
-        return name not in {f"{via}_{part}" for part in renamed}
+        usual = {f"{via}_{m.part}": m.name for m in gateway.members}
+        return name.startswith(f"{via}_") and usual.get(name, name) == name
 
     def connected(self) -> None:
         """Go on: the links have nothing to do with the bus."""

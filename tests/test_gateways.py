@@ -312,3 +312,14 @@ def test_after_a_restart_what_is_retained_waits_for_the_devices(site: Gates, far
             lambda: not [t for t in site.retained() if t.startswith(("gate", "roof"))],
             "all parts of a gateway that is gone to go",
         )
+
+
+def test_a_name_that_the_owner_has_changed_leaves_nothing_on_the_bus(site: Gates) -> None:
+    with running(site.bridge("farm", "gate", parts={"charger_1": "roof", "charger_2": "barn"})):
+        told(site, "roof/availability", ONLINE)
+        told(site, "barn/info", b"pv_w")
+    with running(site.bridge("farm", "gate", parts={"charger_1": "attic"})):
+        told(site, "attic/availability", ONLINE)
+        told(site, "gate_charger_2/availability", ONLINE)
+        found = site.retained()
+    assert not [topic for topic in found if topic.startswith(("roof/", "barn/"))]
