@@ -125,6 +125,7 @@ def test_every_make_target_that_a_page_names_exists(name: str) -> None:
 
 SECTIONS = (
     "Your own inverter",
+    "Modbus devices",
     "Nothing gets lost",
     "What is here, and what comes",
     "Documentation",
