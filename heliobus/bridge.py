@@ -117,7 +117,8 @@ class Bridge(Protocol[P_contra]):
 class Gateway(Protocol):
     """A bridge whose device answers for others, too: each is a device of its own on the bus.
 
-    Its polls give `Parts`.
+    Its polls give `Parts`. Its config.json says `"parts": true`, so that the broker lets it write
+    them.
     """
 
     @property

@@ -7,6 +7,7 @@ A component is a folder with `__init__.py` and `config.json`:
      "device": {JSON Schema of each device's own keys},      bridges only
      "link": false,                                          only for a bridge without links
      "devices": "found",                                     only for a bridge that is a listener
+     "parts": true,                                          only for a bridge that is a gateway
      "stores": false,                                        only for a sink that is a follower
      "issues": true,                                         only for a sink that issues commands
      "decode": "registers",                                  only for a bridge that is decoded so
@@ -145,6 +146,12 @@ def issues(sink: str) -> bool:
 def listens(bridge: str) -> bool:
     """Say whether a bridge finds its devices by listening; else it asks. Raise ConfigError."""
     return _known(Kind.BRIDGE, bridge).listens
+
+
+def finds(bridge: str) -> bool:
+    """Say whether devices of a bridge are found: heard, or behind a gateway. Raise ConfigError."""
+    known = _known(Kind.BRIDGE, bridge)
+    return known.listens or known.config.get("parts") is True
 
 
 def simulator(name: str) -> Any:

@@ -15,7 +15,7 @@ from broker.check import Check
 from broker.roles import Role
 from heliobus.bus import Bus, Message
 from heliobus.errors import ConfigError
-from heliobus.settings import BridgeSettings, BrokerSettings, SinkSettings
+from heliobus.settings import BridgeSettings, BrokerSettings, DeviceSettings, SinkSettings
 from tests.brokers import Locked, locked
 from tests.helpers import wait_until
 from tests.homeassistant_sink import OPTIONS
@@ -63,6 +63,22 @@ def test_a_bridge_that_listens_may_write_devices_of_any_name_and_hear_what_it_as
         "topic write heliobus/farm/+/availability",
         "topic read plant/#",
         "topic write plant/hello",
+    ]
+
+
+def test_a_gateway_may_write_the_devices_behind_it(roof: Locked) -> None:
+    mate = DeviceSettings("mate", 10.0, "tcp://192.0.2.100:502")
+    bridge = BridgeSettings("outback", "sunspec", (mate,))
+    roof.settings = replace(roof.settings, bridges={"outback": bridge}, sinks={})
+    roof.make()
+    written = [line for line in lines_of(roof, "outback") if " write " in line]
+    assert written == [
+        "topic write heliobus/farm/mate/+",
+        "topic write heliobus/farm/bus/outback/#",
+        "topic write heliobus/farm/bus/+/history",
+        "topic write heliobus/farm/+/state",
+        "topic write heliobus/farm/+/info",
+        "topic write heliobus/farm/+/availability",
     ]
 
 

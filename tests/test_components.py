@@ -171,6 +171,11 @@ def test_a_bridge_that_listens_says_so_in_its_config(own: Path) -> None:
     assert not components.listens("voltronic")
 
 
+def test_a_bridge_whose_devices_are_found_says_so_in_its_config() -> None:
+    said = {name: components.finds(name) for name in ("modbus", "mqtt", "sunspec", "voltronic")}
+    assert said == {"modbus": False, "mqtt": True, "sunspec": True, "voltronic": False}
+
+
 def test_a_sink_that_issues_commands_says_so_in_its_config() -> None:
     said = {name: components.issues(name) for name in ("homeassistant", "influx", "sql")}
     assert said == {"homeassistant": True, "influx": False, "sql": False}
