@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, BinaryIO, TypeAlias
 
+from heliobus.captured import answer_of
 from heliobus.components import Decoding
 from heliobus.errors import FrameError
+from heliobus.modbus import Read
 from heliobus.sample import Values, dumps, loads
 
 Decoder: TypeAlias = Callable[[bytes | None, bytes], tuple[Values, dict[str, str]]]
@@ -89,10 +91,25 @@ def _message(decoder: MapDecoder, body: _Object) -> _Object:
 
 
 def _registers(decoder: RegisterDecoder, body: _Object) -> _Object:
+    if body.get("registers") is None and "response" in body:
+        return _frames(decoder, body)
     for key in ("start", "registers"):
         if key not in body:
             raise FrameError(f'"{key}" is missing, expected {{"start": 40000, "registers": [...]}}')
     return decoder(body["start"], body["registers"])
+
+
+def _frames(decoder: RegisterDecoder, body: _Object) -> _Object:
+    """Decode the registers of one exchange; where they do not say what they are, tell them bare."""
+    question, pdu = answer_of(body)
+    if not isinstance(question, Read):
+        raise FrameError(f"{question}: it carries no registers")
+    words = question.registers(pdu)
+    try:
+        return decoder(question.start, [*words])
+    except FrameError as error:
+        values = {f"register_{question.start + at}": word for at, word in enumerate(words)}
+        return {"values": values, "units": {}, "note": f"{error}; told as they are"}
 
 
 def _bytes(body: _Object, key: str) -> bytes:

@@ -115,7 +115,7 @@ def test_a_recorded_chain_is_walked_with_few_requests(row: dict[str, Any]) -> No
         (40000, [1, -1], r"registers\[1\]: found -1, expected a whole number from 0 to 65535"),
         (40000, [True], r"registers\[0\]: found True"),
         (None, [1], "start: found None, expected a whole number from 0 to 65535"),
-        (40000, [1, 2], "no SunSpec here; found 40000: 0001 0002, 50000: exception 2, 0: except"),
+        (40000, [1, 2], "no SunSpec in these registers; found 0001 0002 at 40000, expected the"),
         (40000, [0x5375, 0x6E53, 0xFFFF, 0], "SunSpec at 40000, but no model follows: found FFFF"),
         (40000, [0x5375, 0x6E53, 1], "SunSpec at 40000, but the registers end at 40003"),
     ],

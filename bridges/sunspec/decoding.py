@@ -1,11 +1,12 @@
 """What `heliobus decode sunspec` makes of the captured registers of one chain."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from bridges.sunspec import models
-from bridges.sunspec.chain import BASES, MARKER, Block, Chain, find_base, walk_from
+from bridges.sunspec.chain import BASES, MARKER, Block, Chain, walk_from
 from bridges.sunspec.codec import HEADER, Reading, decode
 from bridges.sunspec.devices import lay_out, shown
 from bridges.sunspec.mapping import Maker, adapted
@@ -14,6 +15,9 @@ from heliobus.modbus import Refused
 
 _ILLEGAL_ADDRESS = 2
 _WORD = 0xFFFF
+_PADDED = 1  # the common model has a last register that many devices leave out
+_LONGEST = 2000  # registers; no model is nearly as long
+_NO_MARKER = "no marker: read as models from the first register on"
 
 
 def decode_registers(start: Any, registers: Any) -> dict[str, Any]:
@@ -57,18 +61,33 @@ class _Captured:
         return self._words[start - self._start : start - self._start + count]
 
     def chain(self) -> Chain:
-        """Walk the chain. Raise FrameError."""
+        """Walk it from its marker, else from the model that comes first. Raise FrameError."""
+        base = self._base()
+        if base is not None:
+            first = base + len(MARKER)
+            if first + HEADER > self._end:
+                raise FrameError(f"SunSpec at {base}, but the registers end at {self._end}")
+            return self._ended(walk_from(self.read, base, first))
         if self._begins_with_a_model():
-            chain = walk_from(self.read, self._start, self._start)
-            warnings = ("no marker: read as models from the first register on", *chain.warnings)
-            return replace(chain, warnings=warnings)
-        base = find_base(self.read, (self._start, *(base for base in BASES if base != self._start)))
-        first = base + len(MARKER)
-        if first + HEADER > self._end:
-            raise FrameError(f"SunSpec at {base}, but the registers end at {self._end}")
-        chain = walk_from(self.read, base, first)
-        cut = bool(chain.blocks) and chain.blocks[-1].end >= self._end - 1 and chain.end is None
-        if not cut:
+            chain = self._ended(walk_from(self.read, self._start, self._start))
+            return replace(chain, warnings=(_NO_MARKER, *chain.warnings))
+        found = " ".join(f"{word:04X}" for word in self._words[: len(MARKER)])
+        raise FrameError(
+            f"no SunSpec in these registers; found {found} at {self._start}, expected the marker"
+            " 5375 6E53, or the number and the length of a model that is known"
+        )
+
+    def _base(self) -> int | None:
+        """Find the marker: first, or where devices have it."""
+        for base in (self._start, *BASES):
+            with suppress(Refused):
+                if tuple(self.read(base, len(MARKER))) == MARKER:
+                    return base
+        return None
+
+    def _ended(self, chain: Chain) -> Chain:
+        """Tell where a chain ends only because no more was captured."""
+        if chain.end or not chain.blocks or chain.blocks[-1].end < self._end - 1:
             return chain
         last = chain.blocks[-1]
         within = f" within model {last.id} at {last.at}" if last.end > self._end else ""
@@ -81,11 +100,18 @@ class _Captured:
         return decode(adapted(model, maker), words) if model else {}
 
     def _begins_with_a_model(self) -> bool:
-        """Tell whether a whole model of the right length comes first, as where one was read."""
-        if len(self._words) < HEADER or tuple(self._words[: len(MARKER)]) == MARKER:
+        """Tell whether a model comes first, as where one was read: all of it or its beginning.
+
+        One that is whole may be shorter than defined, when there is a value in it.
+        """
+        if len(self._words) < HEADER:
             return False
         model, whole = models.find(self._words[0]), HEADER + self._words[1]
-        return model is not None and model.top.size <= whole <= len(self._words)
+        if model is None or whole > _LONGEST:
+            return False
+        if whole <= len(self._words):
+            return bool(decode(model, self._words))
+        return whole >= model.top.size - _PADDED
 
 
 def _checked(registers: Any) -> Sequence[int]:
