@@ -90,6 +90,7 @@ class Poller:
     def _run(self) -> None:
         while not self._stopping:
             self.progress_s = time.monotonic()
+            self._let_be()
             if not any(device.allowed for device in self.devices):
                 self._pause(1.0)
                 continue
@@ -140,6 +141,7 @@ class Poller:
             device.begin(now_s)
         while not self._stopping:
             self.progress_s = now_s = time.monotonic()
+            self._let_be()
             turns = [(*d.next(now_s), d) for d in self.devices if d.allowed]
             if not turns:
                 return
@@ -204,6 +206,12 @@ class Poller:
             self._set(device.member(part), presence)
         for member in device.absent(samples):
             self._set(member, Presence.OFFLINE)
+
+    def _let_be(self) -> None:
+        """Have devices offline that are not asked any more, with all that is behind them."""
+        for device in self.devices:
+            if not device.allowed and device.itself.presence in (Presence.ONLINE, Presence.ASLEEP):
+                self._gone(device)
 
     def _gone(self, device: Polled) -> None:
         device.begin(time.monotonic() + (back_off_s(device.failures) if device.failures else 0))

@@ -88,11 +88,14 @@ class Gates(Site):
 
     url: str
 
-    def bridge(self, name: str, *devices: str, **options: Any) -> BridgeComponent:
+    def bridge(
+        self, name: str, *devices: str, takeover: bool = False, **options: Any
+    ) -> BridgeComponent:
         bridge = BridgeSettings(
             name,
             "farm",
             tuple(DeviceSettings(device, 0.05, self.url, options) for device in devices),
+            takeover=takeover,
         )
         return BridgeComponent(self.settings(name), bridge, Asking(bridge, Farm), CONTRACT)
 
@@ -323,3 +326,13 @@ def test_a_name_that_the_owner_has_changed_leaves_nothing_on_the_bus(site: Gates
         told(site, "gate_charger_2/availability", ONLINE)
         found = site.retained()
     assert not [topic for topic in found if topic.startswith(("roof/", "barn/"))]
+
+
+def test_parts_of_a_gateway_that_another_bridge_has_taken_over_are_offline(site: Gates) -> None:
+    first = site.bridge("farm", "gate", parts={"charger_1": "roof"})
+    with running(first):
+        told(site, "roof/availability", ONLINE)
+        with running(site.bridge("other", "gate", takeover=True)):
+            wait_until(lambda: state_of(first, "gate") == "refused", "the refusal")
+            told(site, "gate_charger_1/availability", ONLINE)
+            told(site, "roof/availability", OFFLINE)
