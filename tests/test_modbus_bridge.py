@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -569,6 +570,14 @@ def test_what_one_group_learned_counts_for_all(bench: Bench) -> None:
             {"invert": ["pwoer_w"]},
             "invert: 'pwoer_w' is not a number of acme; did you mean 'power_w'",
         ),
+        (
+            {"invert": ["power_w", "import_kwh"]},
+            "invert: 'import_kwh' is never below 0; name powers and currents only",
+        ),
+        (
+            {"profile": "anker_solix_plug", "role": "grid"},
+            "role: only a meter has one, and anker_solix_plug is of kind relay",
+        ),
         ({"max_registers": 1}, "max_registers: found 1, but power_w alone needs 2"),
     ],
 )
@@ -613,6 +622,21 @@ def test_devices_that_differ_from_the_factory_are_told_for_their_line(bench: Ben
         " set all devices of the line alike and write how,"
         " such as 'serial:///dev/ttyS0?baud=9600&bytesize=8&parity=N&stopbits=1'"
     )
+
+
+def test_devices_of_one_link_need_units_of_their_own(bench: Bench) -> None:
+    url = "tcp://192.0.2.1:502"
+    grid = BRIDGE(bench.settings())
+    pump = BRIDGE(replace(bench.settings(unit=1), name="pump"))
+    with pytest.raises(ConfigError) as error:
+        check_links(BRIDGE, {url: [grid, pump]})
+    assert str(error.value) == (
+        "unit: grid and pump are both unit 1 of 'tcp://192.0.2.1:502';"
+        " write the 'unit' of each, as it is set on the device"
+    )
+    check_links(BRIDGE, {url: [grid], "tcp://192.0.2.2:502": [pump]})
+    # Two views of one device, such as the two sets of clamps of a meter.
+    check_links(BRIDGE, {url: [BRIDGE(bench.settings(unit=1)), pump]})
 
 
 def test_the_check_tells_of_such_a_line_where_its_link_stands(bench: Bench, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ the owner. Nothing is ever written to a device.
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Final
 
 from bridges.modbus import codec
@@ -18,7 +19,7 @@ from bridges.modbus.profile import Group as Cadence
 from bridges.modbus.types import Values
 from heliobus.address import parse
 from heliobus.bridge import Group, Identity
-from heliobus.errors import FrameError
+from heliobus.errors import ConfigError, FrameError
 from heliobus.link import Silence
 from heliobus.master import Manner, Master, open_master
 from heliobus.modbus import Refused
@@ -41,9 +42,10 @@ class Modbus:
 
     def __init__(self, device: DeviceSettings) -> None:
         found = profiles_of(device)
-        self._name = device.name
-        self._unit: int = device.options.get("unit", found[0].unit_id)
-        self._candidates = [Candidate(profile, self._unit) for profile in found]
+        self.name = device.name
+        self.unit: int = device.options.get("unit", found[0].unit_id)
+        self.says_unit = "unit" in device.options
+        self._candidates = [Candidate(profile, self.unit) for profile in found]
         self.profile = found[0]
         self.kind = self.profile.kind
         self.role = self.profile.role
@@ -59,6 +61,13 @@ class Modbus:
     def check_link(url: str, devices: Sequence["Modbus"]) -> None:
         """Raise ConfigError where these devices cannot be on one line as it is set."""
         line_of(url, [device.profile for device in devices])
+        for one, other in combinations(devices, 2):
+            # Written at both, it is one device that is read in two ways.
+            if one.unit == other.unit and not (one.says_unit and other.says_unit):
+                raise ConfigError(
+                    f"unit: {one.name} and {other.name} are both unit {one.unit} of '{url}';"
+                    " write the 'unit' of each, as it is set on the device"
+                )
 
     def forget(self) -> None:
         """Forget what was learned: another device may be there now."""
@@ -106,13 +115,13 @@ class Modbus:
     def _choose(self, link: Master) -> Candidate:
         """Decide between the profile and its variants. Raise FrameError, LinkError."""
         probes = [row for one in self._candidates for row in one.with_scales(one.probe)]
-        image = Asker(self.profile, self._unit).ask(link, FIRST, probes)
+        image = Asker(self.profile, self.unit).ask(link, FIRST, probes)
         self._objects = self._identified(link, is_there=bool(image))
         found = self._by_name() or self._by_probe(image)
         if found is None:
             told = (one.told(one.probed(image)) for one in self._candidates)
             raise FrameError("; ".join(told))
-        _log.info("%s: read as %s", self._name, found.profile.name)
+        _log.info("%s: read as %s", self.name, found.profile.name)
         self._chosen = found
         return found
 
@@ -120,7 +129,7 @@ class Modbus:
         """Ask who it is; nothing where it does not know this question, as most do not."""
         manner = Manner(self.profile.timeout_s, self.profile.pause_s, self.profile.keep)
         try:
-            return link.identify(self._unit, manner)
+            return link.identify(self.unit, manner)
         except Silence:
             if not is_there:
                 raise
