@@ -249,6 +249,12 @@ def test_a_battery_s_power_is_positive_while_it_charges(
         assert math.copysign(1, float(str(own["battery_a"]))) == math.copysign(1, battery_w)
 
 
+def test_reserved_bits_are_no_alarms_and_unnamed_ones_are() -> None:
+    evt1 = 1 << 1 | 1 << 27  # the last one is reserved
+    with connected(Far(common(), battery(SoC=50, Evt1=evt1, Evt2=1 << 5), END)) as near:
+        assert near.poll()[""]["alarms"] == ["over_temp_alarm", "bit_5"]
+
+
 def test_a_battery_within_an_inverter_is_a_device_of_its_own() -> None:
     far = Far(common("Kostal", "Plenticore"), inverter(), battery(SoC=55, W=-400), END)
     with connected(far) as near:

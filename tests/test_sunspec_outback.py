@@ -259,6 +259,16 @@ def test_a_password_is_never_asked_for() -> None:
     assert reads_within(far, held) == []
 
 
+def test_a_model_that_has_grown_is_read_in_pieces_that_the_gateway_can_give() -> None:
+    values: dict[str, Value] = {"GSconfig_Port_number": 1, "GSconfig_Model_Number": "FXR"}
+    far = mate(fxr(1), block(64116, values, length=120))
+    with connected(far) as near:
+        near.poll()
+        near.poll("slow")
+        assert near.identity("inverter_1").model == "FXR"
+    assert max(count for _, _, count in far.asked) <= 100
+
+
 def test_the_gateway_s_own_inverter_model_is_ignored() -> None:
     scales: dict[str, Value] = {"W_SF": -2, "A_SF": 0}
     own = block(101, {**scales, "W": 0.7, "St": 7, "Evt1": 4})
