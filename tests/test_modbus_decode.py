@@ -223,7 +223,7 @@ def test_a_value_whose_scale_was_not_captured_is_told_as_it_was() -> None:
         "ok": True,
         "values": {"register_24": 2445},
         "units": {},
-        "note": "battery_v need the scales v_pu, which were not captured;"
+        "note": "not captured: v_pu, by which battery_v would be scaled;"
         ' add "scaling_context", the registers from 0 on',
     }
 

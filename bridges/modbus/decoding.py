@@ -103,7 +103,7 @@ def _lacking(rows: Iterable[Row], scales: Mapping[str, Row], image: Image) -> li
 def _note(lacking: Iterable[Row]) -> str:
     names = ", ".join(row.name for row in lacking)
     scales = ", ".join(sorted({name for row in lacking for name in row.scales}))
-    told = f"{names} need the scales {scales}, which were not captured"
+    told = f"not captured: {scales}, by which {names} would be scaled"
     return f'{told}; add "scaling_context", the registers from 0 on'
 
 
