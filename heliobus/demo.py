@@ -111,10 +111,15 @@ def _folder(data: Path | None) -> Path:
         if data is None:
             return Path(tempfile.mkdtemp(prefix="heliobus-demo-"))
         data.mkdir(parents=True, exist_ok=True)
+        is_strange = any(data.iterdir()) and not (data / "demo.lock").exists()
     except OSError as error:
         raise ConfigError(
             f"--data {data}: {error.strerror}; name a folder that you may write to"
         ) from error
+    if is_strange:  # its journals and archive may be real
+        raise ConfigError(
+            f"--data {data}: has files that are not of a demo; name a new folder or an empty one"
+        )
     return data.absolute()
 
 

@@ -35,6 +35,7 @@ FOLDER: Final = "simulated"  # in the data folder of the configuration
 HOUSE: Final = "simulated devices"  # the process; no component is called so
 ARCHIVE: Final = "history.db"
 CONFIG: Final = "heliobus.yaml"
+_HEAD: Final = "# Written by heliobus for 'watch --simulate' and 'history --simulate'."
 _KEEP_S: Final = 7 * 86400.0
 _USUAL_BAUD: Final = 9600
 _START_S: Final = 15.0
@@ -106,6 +107,9 @@ class SimulatedSite:
 
     def open(self, port: int) -> None:
         """Make the links, to what is behind them and to the broker at `port`. Raise ConfigError."""
+        note = self.folder / CONFIG
+        if note.exists() and not note.read_bytes().startswith(_HEAD.encode()):
+            raise ConfigError(f"{note}: is somebody's own, and would be overwritten; move it away")
         links = self.folder / "links"
         links.mkdir(parents=True, exist_ok=True)
         for old in links.iterdir():  # its terminal may be somebody's by now
@@ -167,7 +171,7 @@ class SimulatedSite:
     def note(self) -> None:
         """Leave a configuration for those who look at it: `watch` and `history`."""
         lines = [
-            "# Written by heliobus for 'watch --simulate' and 'history --simulate'.",
+            _HEAD,
             f"site: {self.settings.site}",
             f"base_topic: {self.settings.base_topic}",
             f'broker: {{url: "{self.settings.broker.url}"}}',

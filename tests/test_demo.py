@@ -257,6 +257,24 @@ def test_a_folder_that_cannot_be_made_is_told(place: Path, tmp_path: Path) -> No
     )
 
 
+def test_a_folder_of_an_owner_is_left_alone(place: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    own = folder / "heliobus.yaml"
+    own.write_text("site: farm\n")
+    status, out, err = end(start(place, "--data", str(folder)))
+    assert (status, out) == (78, "")
+    assert err == (
+        f"--data {folder}: has files that are not of a demo; name a new folder or an empty one\n"
+    )
+    (folder / "demo.lock").touch()  # a demo was here before the file
+    status, out, err = end(start(place, "--data", str(folder)))
+    assert (status, out) == (78, "")
+    assert err == f"{own}: is somebody's own, and would be overwritten; move it away\n"
+    assert own.read_text() == "site: farm\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["demo.lock", "heliobus.yaml"]
+
+
 @pytest.mark.slow
 def test_a_folder_has_one_demo(place: Path, tmp_path: Path) -> None:
     with Lock(tmp_path, "demo"):
