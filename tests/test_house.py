@@ -21,7 +21,7 @@ LAYERS = (
     " whole_file credentials tls paho modbus modbus_slave captured",
     "contract link clock checked_yaml simulation database",
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
-    " health",
+    " health shelf",
     "bridge listener sink follower archive history polled poller outbox speaking master guarded rtu modbus_tcp",
     "component source bridging asking listening intake sinking following",
     "process supervisor own_broker tally board grouped cells simulated_site",

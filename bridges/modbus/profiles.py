@@ -3,19 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from bridges.modbus.profile import Caveat, Profile, Row
-from bridges.modbus.rows import Maker, Source, Written, check_places, guess
+from bridges.modbus.rows import Maker, Written, check_places, guess
 from bridges.modbus.types import TYPES
 from heliobus import contract as contracts
-from heliobus.contract import Contract, read_schema, schemas_folder
-from heliobus.errors import ConfigError
+from heliobus.contract import Contract
+from heliobus.shelf import Shelf, Source, finish
 
-if TYPE_CHECKING:
-    from heliobus.checked_yaml import Schema
-
-_MOST_PROFILES = 4  # that extend one another
+_SHELF: Final = Shelf(
+    Path(__file__).parent / "profiles", "profile", "profile.json", "maker: NAME", inherits=True
+)
 # Of the file itself alone: they say how it is told from others.
 _OWN = frozenset({"variants", "identified", "extends", "without"})
 _NOT_OF_DEVICES = ("component", "event")
@@ -24,118 +23,47 @@ _NUMBERS = frozenset(name for name, one in TYPES.items() if one.is_number)
 
 def folder() -> Path:
     """Give the folder of the profiles that come with heliobus."""
-    return Path(__file__).parent / "profiles"
+    return _SHELF.folder
 
 
 def names() -> list[str]:
     """Name the profiles that come with heliobus."""
-    return sorted(path.stem for path in folder().glob("*.yaml"))
+    return _SHELF.names()
 
 
 def load(name: str, *, beside: Path, contract: Contract | None = None) -> Profile:
     """Read a profile by its name, or by a path that starts at `beside`. Raise ConfigError."""
-    path = _path(name, beside)
+    path = _SHELF.path(name, beside)
     return _load(path, f"profile: {name!r}", contract or contracts.load(), variants=True)
 
 
 def _load(path: Path, told: str, contract: Contract, *, variants: bool) -> Profile:
-    sources = _chain(path, told)
+    sources = _SHELF.read(path, told)
     profile = _Making(sources, contract).make()
-    _finish(sources)
+    finish(sources)
     if variants:
         _check_variants(sources[0], profile, contract)
-        _finish(sources)
+        finish(sources)
     return profile
-
-
-def _finish(sources: Sequence[Source]) -> None:
-    """Raise ConfigError where anything is wrong with any of the files."""
-    faults = []
-    for source in sources:
-        try:
-            source.reader.finish()
-        except ConfigError as error:
-            faults.append(str(error))
-    if faults:
-        raise ConfigError("\n".join(faults))
-
-
-# ---------------------------------------------------------------------- files
-
-
-def _path(name: str, beside: Path) -> Path:
-    if "/" in name or name.endswith((".yaml", ".yml")):
-        return beside / name
-    return folder() / f"{name}.yaml"
-
-
-def _chain(path: Path, told: str) -> list[Source]:
-    """Read a profile and those that it extends."""
-    sources: list[Source] = []
-    while True:
-        if any(source.path.resolve() == path.resolve() for source in sources):
-            _fault_extends(sources, f"{path.name} extends itself")
-            return sources
-        if len(sources) >= _MOST_PROFILES:
-            _fault_extends(sources, f"more than {_MOST_PROFILES} profiles extend one another")
-            return sources
-        source = _read(path, told)
-        sources.append(source)
-        parent = source.values.get("extends")
-        if parent is None:
-            return sources
-        line = source.reader.lines.get(("extends",), 1)
-        told = f"{source.path}:{line}: extends: {parent!r}"
-        path = _path(parent, path.parent)
-
-
-def _fault_extends(sources: Sequence[Source], told: str) -> None:
-    sources[-1].reader.fault(("extends",), told)
-
-
-def _read(path: Path, told: str) -> Source:
-    # At the top it would make the chain of imports too long.
-    from heliobus.checked_yaml import Reader, compose, read_text
-
-    try:
-        text = read_text(path)
-    except FileNotFoundError as error:
-        if path.parent == folder():
-            raise ConfigError(f"{told} is not known{guess(path.stem, names())}") from error
-        raise ConfigError(f"{told}: {path}: no such file") from error
-    node = compose(text, str(path))
-    if node is None:
-        raise ConfigError(f"{path}:1: the file is empty; begin with 'maker: NAME'")
-    reader = Reader(str(path), refine=_refined, environ={})
-    values = reader.root(node, read_schema(schemas_folder() / "profile.json"))
-    if not isinstance(values, dict):
-        reader.finish()
-        raise ConfigError(f"{path}:1: found no mapping, expected maker, models and registers")
-    return Source(path, values, reader)
-
-
-def _refined(schema: "Schema", texts: Mapping[str, str]) -> "Schema":
-    """Ask nothing of a file that has what it leaves out from another."""
-    return {**schema, "required": ()} if "$schema" in schema and "extends" in texts else schema
 
 
 def _check_variants(source: Source, profile: Profile, contract: Contract) -> None:
     """Note variants that are not there, wrong in themselves, or cannot be told from others."""
     for index, name in enumerate(source.values.get("variants") or ()):
         place = ("variants", f"[{index}]")
-        line = source.reader.lines.get(place, 1)
+        line = source.line(place)
         told = f"{source.path}:{line}: variants[{index}]: {name!r}"
-        path = _path(name, source.path.parent)
+        path = _SHELF.path(name, source.path.parent)
         if path.resolve() == source.path.resolve():
-            source.reader.fault(place, "is this profile itself; name the others only")
+            source.fault(place, "is this profile itself; name the others only")
             continue
         variant = _load(path, told, contract, variants=False)
         if variant.kind != profile.kind:
             told = f"{name!r} is of kind {variant.kind}, expected {profile.kind} as here"
-            source.reader.fault(place, told)
+            source.fault(place, told)
         if variant.probe is None and not variant.identified:
             told = f"{name!r} has neither 'identified' nor 'probe'; nothing would choose it"
-            source.reader.fault(place, told)
+            source.fault(place, told)
 
 
 # ---------------------------------------------------------------------- making
@@ -214,7 +142,7 @@ class _Making:
 
     def _fault(self, told: str, *place: str) -> None:
         source = self._said.get(place[0], self._sources[0])
-        source.reader.fault(place, told)
+        source.fault(place, told)
 
     def _whole(self, key: str, default: int) -> int:
         value = self._values.get(key)
@@ -299,12 +227,12 @@ class _Making:
     def _without(self, source: Source, known: set[str]) -> set[str]:
         without = source.values.get("without") or ()
         if without and not source.wrote("extends"):
-            source.reader.fault(("without",), "extends nothing; leave it out, or add 'extends'")
+            source.fault(("without",), "extends nothing; leave it out, or add 'extends'")
             return set()
         for index, name in enumerate(without):
             if name is not None and name not in known:
                 told = f"{name!r} is not a row of what it extends{guess(name, known)}"
-                source.reader.fault(("without", f"[{index}]"), told)
+                source.fault(("without", f"[{index}]"), told)
         return set(without)
 
     def _check_names(self, written: Sequence[Written], rows: Sequence[tuple[Written, Row]]) -> None:
@@ -333,5 +261,5 @@ class _Making:
 
 def _found(name: str, beside: Path) -> str:
     """Give the name under which a profile is found from anywhere."""
-    path = _path(name, beside)
+    path = _SHELF.path(name, beside)
     return name if path.parent == folder() else str(path.absolute())

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -14,8 +13,8 @@ from bridges.modbus.types import TYPES
 from bridges.modbus.units import OFFSETS, conversion, fitting
 
 if TYPE_CHECKING:
-    from heliobus.checked_yaml import Reader
     from heliobus.contract import Contract, Field
+    from heliobus.shelf import Source
 
 Place: TypeAlias = tuple[str, ...]
 
@@ -37,23 +36,10 @@ _DEFAULTS: Final = ("type", "function", "words", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One file as it was read."""
-
-    path: Path
-    values: Mapping[str, Any]
-    reader: "Reader"
-
-    def wrote(self, *place: str) -> bool:
-        """Say whether this stands in the file; else it is a default."""
-        return place in self.reader.lines
-
-
-@dataclass(frozen=True, slots=True)
 class Written:
     """What a file says of one row, and where."""
 
-    source: Source
+    source: "Source"
     place: Place
     name: str
     values: Mapping[str, Any]
@@ -65,11 +51,11 @@ class Written:
 
     def fault(self, told: str, *key: str) -> None:
         """Note a fault of the row, or of one of its keys."""
-        self.source.reader.fault((*self.place, *key), told)
+        self.source.fault((*self.place, *key), told)
 
     def line_for(self, other: "Written") -> str:
         """Word where this is, for a message about another row."""
-        line = self.source.reader.lines.get(self.place, 1)
+        line = self.source.line(self.place)
         return f"line {line}" if self.source is other.source else f"{self.source.path}:{line}"
 
 

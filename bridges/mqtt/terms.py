@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
 
 from bridges.mqtt.patterns import Pattern, Template, pattern, template
@@ -13,7 +12,7 @@ from heliobus.contract import ANYTHING, Contract
 from heliobus.errors import ConfigError
 
 if TYPE_CHECKING:
-    from heliobus.checked_yaml import Place, Reader
+    from heliobus.shelf import Source
 
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -26,23 +25,6 @@ _MOST_OPEN = 3
 OURS = ("bridge", "i")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One file as it was read."""
-
-    path: File
-    values: Mapping[str, Any]
-    reader: "Reader"
-
-    def wrote(self, *place: str) -> bool:
-        """Say whether this stands in the file; else it is a default."""
-        return place in self.reader.lines
-
-    def fault(self, place: "Place", told: str) -> None:
-        """Note a fault."""
-        self.reader.fault(place, told)
-
-
 @dataclass(slots=True)
 class Terms:
     """The words that the files of one map may use."""
@@ -52,7 +34,7 @@ class Terms:
     used: set[str] = field(default_factory=set)  # what patterns capture
     _shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
 
-    def take_captures(self, source: Source) -> None:
+    def take_captures(self, source: "Source") -> None:
         """Take the regular expressions of a file; they come before those already taken."""
         for name, expression in (source.values.get("captures") or {}).items():
             try:
@@ -60,7 +42,7 @@ class Terms:
             except ConfigError as error:
                 source.fault(("captures", name), str(error))
 
-    def check_captures(self, source: Source) -> None:
+    def check_captures(self, source: "Source") -> None:
         """Note the expressions of a file that stand for nothing."""
         for name in source.values.get("captures") or {}:
             if name in self.expressions and name not in self.used:
