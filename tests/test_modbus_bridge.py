@@ -421,6 +421,27 @@ def test_a_row_that_was_refused_twice_is_not_asked_again(bench: Bench) -> None:
     assert settled(bench, bridge, link, turns=0)[0] == (0, 9)
 
 
+def test_what_was_lacking_while_a_device_started_comes_back(bench: Bench) -> None:
+    bench.device.lacking = {2, 4}
+    bridge, link = bench.bridge()
+    for _ in range(10):
+        bridge.poll(link, "fast")
+    bench.device.lacking = {2}
+    for _ in range(60):
+        values = bridge.poll(link, "fast")
+    assert values == {name: value for name, value in FAST.items() if name != "power_w"}
+    assert settled(bench, bridge, link, turns=2) == [(0, 2), (4, 5)]
+
+
+def test_what_stays_lacking_costs_one_request_in_sixty_turns(bench: Bench) -> None:
+    bench.device.lacking = {4}
+    bridge, link = bench.bridge()
+    assert settled(bench, bridge, link, turns=10) == [(0, 4), (8, 1)]
+    for _ in range(120):
+        bridge.poll(link, "fast")
+    assert sorted(bench.device.turn()) == sorted([(0, 4), (8, 1)] * 120 + [(4, 1)] * 2)
+
+
 def test_a_row_that_was_refused_once_is_asked_again(bench: Bench) -> None:
     bench.device.lacking = {4}
     bridge, link = bench.bridge()

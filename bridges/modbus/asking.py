@@ -2,8 +2,9 @@
 
 Models of one series differ in what they have, and a request that touches what a device does not
 have is refused whole. So a refused request is divided until the rows that are lacking are found;
-they are left out from then on. Of a turn that fails nothing is learned. Nothing is lacking before
-the device has given any register at all, as it may be another device, or that it has once given.
+they are left out from then on, but for one more try now and then: a device that starts may refuse
+what it has. Of a turn that fails nothing is learned. Nothing is lacking before the device has
+given any register at all, as it may be another device, or that it has once given.
 """
 
 from collections import Counter, deque
@@ -23,6 +24,7 @@ _TOO_MANY: Final = 3
 _NOT_HERE: Final = frozenset({_NO_FUNCTION, 2, _TOO_MANY})
 # A request may have been damaged in a way that its checksum does not show.
 _REFUSALS: Final = 2
+_TRY_AGAIN: Final = 60  # turns of a group, until what is lacking is asked for once more
 _MOST_DIVIDED: Final = 12  # requests of a turn beyond its plan
 _MOST_BLIND: Final = 16  # requests of a plan for a device that has given nothing yet
 
@@ -54,6 +56,7 @@ class Asker:
         self._refused: Counter[Block] = Counter()
         self._cuts: dict[Cut, Block] = {}  # where a request was divided, and which one
         self._doubtful: set[Cut] = set()
+        self._turns: Counter[str] = Counter()
         self._plans: dict[str, tuple[list[Row], tuple[Block, ...]]] = {}
 
     def blocks(self, group: str, rows: Sequence[Row]) -> tuple[Block, ...]:
@@ -65,6 +68,9 @@ class Asker:
 
         Raise Silence at the first request without an answer, Refused, FrameError, LinkError.
         """
+        self._turns[group] += 1
+        if self._turns[group] % _TRY_AGAIN == 0:
+            self._hope(rows)
         rows, blocks = self._planned(group, rows)
         waiting, left = deque(blocks), _MOST_DIVIDED
         image: dict[tuple[int, int], int] = {}
@@ -151,6 +157,16 @@ class Asker:
         if self._refused[block] >= _REFUSALS:
             self._lacking.add(block)
             self._doubtful |= {cut for cut, one in self._cuts.items() if one.surrounds(block)}
+
+    def _hope(self, rows: Sequence[Row]) -> None:
+        """Let what is lacking of these rows be asked for once, each piece by itself."""
+        for piece in [one for one in self._lacking if any(map(one.touches, rows))]:
+            self._lacking.discard(piece)
+            self._refused[piece] = _REFUSALS - 1
+            edges = {(piece.function, at) for at in (piece.start, piece.end)} - self._cuts.keys()
+            self._cuts |= dict.fromkeys(edges, piece)
+            self._doubtful |= edges
+            self._plans.clear()
 
     def _told(self, refusal: _Refusal) -> str:
         function = refusal.block.function
