@@ -223,11 +223,17 @@ def test_a_block_is_read_with_its_header_in_one_request() -> None:
     assert device.asked == [(40070, 52)]
 
 
-def test_a_block_that_just_fits_is_read_without_its_header() -> None:
+def test_a_block_that_just_fits_is_read_with_its_header_all_the_same() -> None:
     block = (213, 124, *range(124))
     device = _device(block, END)
     assert read_block(device.read, Block(213, 40070, 124), most=125) == block
-    assert device.asked == [(40072, 124)]
+    assert device.asked == [(40070, 124), (40194, 2)]  # the events are two registers
+
+
+def test_a_block_that_just_fitted_and_has_moved_is_noticed() -> None:
+    device = _device(METER, (213, 124, *range(124)), END)
+    with pytest.raises(Moved, match="model 213 is no longer at 40070: found 203"):
+        read_block(device.read, Block(213, 40070, 124), most=125)
 
 
 def test_a_long_block_is_read_in_pieces_that_end_where_points_end() -> None:

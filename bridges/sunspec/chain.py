@@ -171,12 +171,11 @@ def unchanged(read: Read, chain: Chain) -> bool:
 def read_block(read: Read, block: Block, *, most: int = MOST_REGISTERS) -> tuple[int, ...]:
     """Give a block with its header, read in pieces that end where points end.
 
-    The header is read along where it costs no request, and must be as it was. Raise Moved, and
-    what `read` raises.
+    The header must be as it was, even where it costs a request. Raise Moved, and what `read`
+    raises.
     """
     whole = HEADER + block.length
-    free = _requests(whole, most) == _requests(block.length, most)
-    words = [] if free else [block.id, block.length]
+    words: list[int] = []
     while len(words) < whole:
         stop = _stop(block, words, most)
         words += read(block.at + len(words), stop - len(words))
@@ -197,10 +196,6 @@ def _stop(block: Block, words: Words, most: int) -> int:
     laid_out = places(model, block.length, words) if model else ()
     ends = (place.at + place.point.size for place in laid_out)
     return max((end for end in ends if len(words) < end <= limit), default=limit)
-
-
-def _requests(registers: int, most: int) -> int:
-    return -(-registers // most)
 
 
 def _header(read: Read, at: int) -> tuple[int, int]:
