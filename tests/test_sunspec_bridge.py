@@ -387,13 +387,54 @@ def test_a_model_that_is_refused_is_left_out_and_told_once(
     assert caplog.text.count("dev: model 160 at 40122 cannot be read") == 1
 
 
-def test_a_device_that_refuses_everything_fails() -> None:
+def test_a_model_that_was_refused_is_tried_again_when_the_chain_is_looked_at() -> None:
+    far = Far(common("SMA"), inverter(), strings({"DCW": 700}), END)
+    far.refused[40132] = 4
+    with connected(far) as near:
+        near.poll()
+        far.refused.clear()
+        assert "pv_w" not in near.poll()[""]
+        near.poll("layout")
+        assert near.poll()[""]["pv_w"] == 700
+
+
+def test_a_device_that_refuses_everything_fails_until_it_answers_again() -> None:
     far = Far(common(), inverter(), END)
+    with connected(far) as near:
+        far.refused[40075] = 4
+        for _ in range(3):
+            with pytest.raises(Refused):
+                near.poll()
+        far.refused.clear()
+        assert near.poll()[""]["output_w"] == 1500
+
+
+def test_a_model_that_was_once_given_is_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    far = Far(common(), inverter(), meter(), END)
     with connected(far) as near:
         near.poll()
         far.refused[40075] = 4
-        with pytest.raises(Refused):
-            near.poll()
+        for _ in range(3):
+            assert set(near.poll()) == {"meter_1"}
+        far.refused.clear()
+        assert near.poll()[""]["output_w"] == 1500
+    assert caplog.text.count("dev: model 103 at 40070 cannot be read") == 1
+    assert caplog.text.count("dev: model 103 is read again") == 1
+
+
+def test_a_part_that_is_gone_from_the_end_makes_the_chain_looked_at() -> None:
+    far = Far(common(), inverter(), meter())
+    with connected(far) as near:
+        near.poll()
+        far.put(common(), inverter())
+        assert set(near.poll()) == {""}  # the meter is beyond the end: exception 2
+        far.asked.clear()
+        near.poll()
+        assert (40122, 2) in [(start, count) for _, start, count in far.asked]  # its header
+        far.asked.clear()
+        near.poll()
+        assert [start for _, start, _ in far.asked] == [40070]
 
 
 def test_a_busy_device_is_asked_for_the_same_again() -> None:

@@ -438,6 +438,22 @@ def test_a_port_that_is_plugged_in_later_is_found() -> None:
         assert near.poll()["charger_3"]["pv_w"] == 400
 
 
+def test_a_port_that_is_plugged_in_before_others_makes_no_device_another() -> None:
+    far = mate(fxr(2, Output_kW=0.2), fxr(3, Output_kW=0.3))
+    with connected(far) as near:
+        near.poll()
+        all_three = (fxr(port, Output_kW=port / 10) for port in (1, 2, 3))
+        far.put(common("OutBack_Power", "MATE3S"), GATEWAY, *all_three, END)
+        found = near.poll()
+        # Where 2 and 3 were, there are now 1 and 2, as long as those and of the same model.
+        assert {part: own["output_w"] for part, own in found.items()} == {
+            "": 600,
+            "inverter_1": 100,
+            "inverter_2": 200,
+            "inverter_3": 300,
+        }
+
+
 # ---------------------------------------------------------------------- on the bus
 
 

@@ -37,6 +37,7 @@ _WIRE_S = 0.5
 _OUTBACK_MOST = 100
 # Illegal function, address or value, device failure: this model cannot be read. Others pass.
 _FOR_GOOD = range(1, 5)
+_NOT_THERE = 2  # illegal address
 
 _ReadRegisters = Callable[[int, int], Sequence[int]]
 
@@ -58,7 +59,8 @@ class SunSpec:
         self._layout = Layout.nothing()
         self._told: dict[str, Mapping[str, Reading]] = {}  # who they are, by the block
         self._slow: dict[str, Values] = {}
-        self._refused: set[str] = set()
+        self._given: set[Block] = set()
+        self._refused: set[Block] = set()
         self._doubtful = False
         self._fresh = False  # walked since the last look
         self._resting = False
@@ -99,6 +101,7 @@ class SunSpec:
         read = partial(self._read, link)
         self._look(read, again=group == _LAYOUT)
         if group == _LAYOUT:
+            self._refused.clear()  # what was refused at dawn may be there by now
             return Parts({})
         try:
             found = self._parts_of(self._ask(read, group))
@@ -127,26 +130,40 @@ class SunSpec:
             raise
 
     def _ask(self, read: _ReadRegisters, group: str) -> dict[str, Mapping[str, Reading]]:
-        """Read the models of a group. Raise FrameError where none can be read."""
+        """Read the models of a group. Raise FrameError where none can be read, Moved."""
         wanted = [
-            block
+            (block, mapped)
             for device in self._layout.devices
             for block, mapped in device.blocks
-            if mapped.slow == (group == _SLOW) and block.name not in self._refused
+            if mapped.slow == (group == _SLOW) and block not in self._refused
         ]
-        found = {}
-        refusal: Refused | None = None
-        for block in wanted:
+        found: dict[str, Mapping[str, Reading]] = {}
+        refused: dict[Block, Refused] = {}
+        for block, mapped in wanted:
             try:
-                found[block.name] = self._block(read, block)
+                found[block.name] = self._at_port(block, mapped.port, self._block(read, block))
             except Refused as error:
                 if error.code not in _FOR_GOOD:
                     raise
-                refusal = error
-                self._refuse(block, error)
-        if refusal and not found:
-            raise refusal
+                refused[block] = error
+            else:
+                self._given.add(block)
+                self._faults.over(block.name, f"{self._name}: model {block.id} is read again")
+        if refused and not found and group == _FAST:
+            raise next(iter(refused.values()))
+        self._leave_out(refused)
         return found
+
+    def _at_port(
+        self, block: Block, port: str, points: Mapping[str, Reading]
+    ) -> Mapping[str, Reading]:
+        """See that a block is still of the same device: all of a kind look alike. Raise Moved."""
+        was, now = (each.get(port) for each in (self._told.get(block.name, {}), points))
+        if was != now:
+            raise Moved(
+                f"model {block.id} at {block.at} is of another port; walking the chain again"
+            )
+        return points
 
     def _block(self, read: _ReadRegisters, block: Block) -> Mapping[str, Reading]:
         model = models.find(block.id)
@@ -158,13 +175,18 @@ class SunSpec:
         most = self._options.max_registers
         return min(most, _OUTBACK_MOST) if self._layout.is_gateway else most
 
-    def _refuse(self, block: Block, error: Refused) -> None:
-        self._refused.add(block.name)
-        self._faults.report(
-            f"refused {block.name}",
-            f"{self._name}: model {block.id} at {block.at} cannot be read ({error}); going on"
-            " without it",
-        )
+    def _leave_out(self, refused: Mapping[Block, Refused]) -> None:
+        """Ask no more for what was refused, unless it has once been given: it may be busy."""
+        for block, error in refused.items():
+            if block not in self._given:
+                self._refused.add(block)
+            elif error.code == _NOT_THERE:
+                self._doubtful = True
+            self._faults.report(
+                block.name,
+                f"{self._name}: model {block.id} at {block.at} cannot be read ({error}); going on"
+                " without it",
+            )
 
     # ------------------------------------------------------------------ values
 
@@ -230,6 +252,7 @@ class SunSpec:
             found = ", ".join(str(block.id) for block in chain.blocks)
             raise FrameError(f"it has models {found}, of which heliobus can show none")
         self._chain, self._layout, self._told = chain, layout, told
+        self._given &= set(chain.blocks)
         self._refused.clear()
         self._doubtful, self._fresh = False, chain.sure
         self._name_parts()
