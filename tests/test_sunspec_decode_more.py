@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_a_model_in_one_answer_of_modbus_tcp_is_told() -> None:
     assert found["chain"] == [{"addr": 40069, "id": 103, "len": 50}]
     assert (found["values"]["103#0.W"], found["units"]["103#0.W"]) == (700, "W")
     assert found["values"]["103#0.Hz"] == 60.0
-    assert found["warnings"][0] == NO_MARKER
+    assert found["warnings"] == [NO_MARKER]
     assert found["devices"][""]["values"]["output_w"] == 700
 
 
@@ -80,6 +81,14 @@ def test_the_marker_alone_is_an_answer() -> None:
     found = told(exchange(40000, SUNS))
     assert found["ok"]
     assert "SunSpec at 40000, but the registers end at 40002" in found["note"]
+
+
+def test_the_example_of_the_readme_tells_what_it_says() -> None:
+    text = (models.FOLDER.parent / "README.md").read_text()
+    [line] = re.findall(r"^echo '(.*)' \| heliobus decode sunspec -$", text, re.MULTILINE)
+    found = told(json.loads(line))
+    assert found["values"]["713#0.SoC"] == 64
+    assert found["devices"][""]["values"]["remaining_kwh"] == 8.64
 
 
 ASKED = "00 09 00 00 00 06 01 03 9c 85 00 34"

@@ -70,7 +70,8 @@ class _Captured:
             return self._ended(walk_from(self.read, base, first))
         if self._begins_with_a_model():
             chain = self._ended(walk_from(self.read, self._start, self._start))
-            return replace(chain, warnings=(_NO_MARKER, *chain.warnings))
+            whole = bool(chain.blocks) and chain.blocks[-1].end == self._end
+            return replace(chain, warnings=(_NO_MARKER, *(() if whole else chain.warnings)))
         found = " ".join(f"{word:04X}" for word in self._words[: len(MARKER)])
         raise FrameError(
             f"no SunSpec in these registers; found {found} at {self._start}, expected the marker"
