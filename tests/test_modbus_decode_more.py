@@ -133,3 +133,30 @@ def test_a_context_that_was_not_captured_is_none() -> None:
 
 def test_a_firmware_that_is_a_number_is_told_as_one() -> None:
     assert registers("morningstar_tristar_mppt", 4, 0x29) == {"firmware": 29}
+
+
+# ---------------------------------------------------------------------- variants
+
+HALF_FLOATS = [0x52B4, 0x52B6, 0x52B3, 0x5E1E]  # 53.625 V and more, from register 24 on
+
+
+def controller(*words: int, **others: Any) -> dict[str, Any]:
+    line = {"start": 0, "registers": [*words, 25, *[0] * 19, *HALF_FLOATS], **others}
+    return answer("morningstar_tristar_mppt", line)
+
+
+def test_registers_of_a_variant_are_read_as_the_bridge_reads_them() -> None:
+    found = controller(0, 0, 0, 0)
+    assert (found["values"]["battery_v"], found["values"]["pv_v"]) == (53.625, 391.5)
+    assert found["note"] == "read as morningstar_tristar_mppt_600v"
+
+
+def test_a_profile_that_fits_is_not_changed_for_a_variant() -> None:
+    found = controller(80, 0, 40, 0)
+    assert found["values"]["battery_v"] == 51.68945
+    assert "note" not in found
+
+
+def test_what_does_not_say_whether_it_fits_is_read_by_the_profile_that_was_named() -> None:
+    found = answer("morningstar_tristar_mppt", {"start": 24, "registers": HALF_FLOATS})
+    assert found["values"]["register_24"] == 21172

@@ -1,12 +1,13 @@
 """What `heliobus decode modbus` makes of captured frames and registers, by a profile."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from bridges.modbus import profiles
+from bridges.modbus.candidate import Candidate
 from bridges.modbus.codec import decode, identity, scale_values
 from bridges.modbus.profile import Profile, Row
 from bridges.modbus.types import TYPES, Value, number
@@ -29,11 +30,17 @@ _PLAUSIBLE = (1e-6, 1e12)
 def profile_decoder(name: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
     """Give what answers a captured line by a profile, its name or file. Raise ConfigError."""
     contract = contracts.load()
-    return partial(_answer, profiles.load(name, beside=Path(), contract=contract), contract)
+    load = partial(profiles.load, beside=Path(), contract=contract)
+    first = load(name)
+    found = (first, *map(load, first.variants))
+    return partial(_answer, [Candidate(profile, profile.unit_id) for profile in found], contract)
 
 
-def _answer(profile: Profile, contract: Contract, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give values, units and, where something had to be left out, a note. Raise FrameError."""
+def _answer(
+    candidates: Sequence[Candidate], contract: Contract, body: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Give values, units and, where there is something to say, a note. Raise FrameError."""
+    profile = candidates[0].profile
     if body.get("registers") is None and "response" in body:
         question, pdu = answer_of(body)
         if not isinstance(question, Read):
@@ -52,7 +59,20 @@ def _answer(profile: Profile, contract: Contract, body: Mapping[str, Any]) -> Ma
         raise FrameError(f"registers: {len(words)} from {start} on would end beyond {_WORD}")
     read_image: Image = {(function, start + at): word for at, word in enumerate(words)}
     image = _with_context(profile, body) | _either(profile, read_image)
-    return _values(profile, contract, read_image, image)
+    fitting = _fitting(candidates, image)
+    found = _values(fitting, contract, read_image, image)
+    return found if fitting is profile else {**found, "note": f"read as {fitting.name}"}
+
+
+def _fitting(candidates: Sequence[Candidate], image: Image) -> Profile:
+    """Choose between a profile and its variants as the bridge does, where its probe was read."""
+    first = candidates[0]
+    if all(_is_whole(row, image) for row in first.with_scales(first.probe)):
+        for one in candidates:
+            value = one.probed(image)
+            if value is not None and one.fits(value):
+                return one.profile
+    return first.profile
 
 
 def _told(question: Identify | LoopBack, pdu: bytes) -> Mapping[str, Any]:
