@@ -148,6 +148,12 @@ def test_a_chain_begins_at_its_marker_whatever_the_start_is(start: int) -> None:
     assert found["warnings"] == []
 
 
+def test_an_end_that_was_captured_without_its_length_is_one() -> None:
+    found = decode_registers(40000, [*SUNS, *common(), 0xFFFF])
+    assert found["chain"][-1] == {"addr": 40070, "id": 65535, "len": 0}
+    assert found["warnings"] == []
+
+
 def test_registers_before_the_marker_are_passed_over() -> None:
     found = decode_registers(39998, [1, 66, *SUNS, *common(), *INVERTER, *END])
     assert found["chain"][0] == {"addr": 40002, "id": 1, "len": 66}
