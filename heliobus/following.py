@@ -1,5 +1,6 @@
 """A follower component: what it hears goes in, what it has to say comes out."""
 
+import logging
 import time
 from collections import deque
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 from heliobus.bus import Message
 from heliobus.component import Component
 from heliobus.contract import Contract
+from heliobus.errors import FrameError
 from heliobus.follower import Follower, Outgoing
+from heliobus.sample import SIMULATED, load_object
 from heliobus.settings import Settings, SinkSettings
 from heliobus.topics import Topics
+
+log = logging.getLogger(__name__)
 
 # Messages that are not retained and wait for the broker: of more, the oldest are rejected.
 MOST_WAITING = 1000
@@ -34,6 +39,7 @@ class FollowerComponent(Component):
         )
         self._unsent: dict[str, Outgoing] = {}  # what is retained: the newest of each topic
         self._queue: deque[Outgoing] = deque()  # what is not, in its order
+        self._tells_simulated = False
 
     def _now_ms(self) -> int:
         return self.clock.now_ms()
@@ -46,11 +52,28 @@ class FollowerComponent(Component):
         self._follower.connected(time.monotonic())
 
     def take(self, message: Message) -> None:
-        """Take in one message; what the follower refuses goes to `rejected`."""
+        """Take in one message; what the follower refuses goes to `rejected`.
+
+        A device that is simulated is not there for one that is real.
+        """
+        if not self.simulated and self._is_simulated(message):
+            if not self._tells_simulated:
+                self._tells_simulated = True
+                log.warning("somebody publishes simulated devices here; they are passed over")
+            return
         reason = self._follower.take(message, time.monotonic())
         if reason is not None:
             text = message.payload[:500].decode("utf-8", "replace")
             self.rejects.put(message.topic, reason, {"payload": text})
+
+    def _is_simulated(self, message: Message) -> bool:
+        address = self.topics.parse(message.topic)
+        if address is None or address.leaf != "info" or address.device is None:
+            return False
+        try:
+            return load_object(message.payload).get(SIMULATED) is True
+        except FrameError:
+            return False  # cleared, or not ours to judge
 
     def tick(self) -> None:
         """Publish what is due; what the broker does not take now waits for the next time."""

@@ -9,6 +9,7 @@ import pytest
 from heliobus import contract
 from heliobus.bus import Message
 from heliobus.clock import Clock
+from heliobus.following import FollowerComponent
 from heliobus.health import Health
 from heliobus.intake import Intake
 from heliobus.journal import Journal
@@ -20,6 +21,7 @@ from heliobus.sinking import SinkComponent
 from heliobus.topics import Topics
 from heliobus.waiting import Waiting
 from sinks.sql import Sql
+from tests.test_following import Echo
 from tests.test_outbox import Heard
 
 CONTRACT = contract.load()
@@ -176,3 +178,19 @@ def test_a_sink_tells_once_that_it_keeps_nothing_simulated(
     assert component.details()["stored"] == 0
     said = "somebody publishes simulated values here; they are not stored"
     assert [record.getMessage() for record in caplog.records].count(said) == 1
+
+
+@pytest.mark.parametrize(("simulated", "heard"), [(False, 0), (True, 2)])
+def test_a_real_follower_hears_of_no_simulated_device(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, simulated: bool, heard: int
+) -> None:
+    settings = Settings("farm", tmp_path, tmp_path, simulated=simulated)
+    component = FollowerComponent(settings, SinkSettings("echo", "echo"), Echo, CONTRACT)
+    info = {"kind": "inverter", "bridge": "axpert", "contract": "0", "simulated": True}
+    for payload in (info, info, {**info, "simulated": False}):
+        component.take(
+            Message("heliobus/farm/inverter/info", json.dumps(payload).encode(), retained=True)
+        )
+    assert len(Echo.made[-1].heard) == heard + 1
+    said = "somebody publishes simulated devices here; they are passed over"
+    assert [record.getMessage() for record in caplog.records].count(said) == (not simulated)
