@@ -179,6 +179,10 @@ def decode(protocol: str, source: BinaryIO, map_name: str | None, profile: str |
     return work.run(way, decoder(name) if name else decoder, source, sys.stdout.buffer)
 
 
+def _row(names: list[str]) -> list[str]:
+    return [", ".join(names)] if names else []
+
+
 class _Sim(click.Command):
     """A command whose help ends with what it can be, and what can go wrong on a line."""
 
@@ -187,7 +191,10 @@ class _Sim(click.Command):
         from heliobus.line import Faults
 
         with formatter.section("Protocols"):
-            formatter.write_dl([(each.name, each.title) for each in components.simulated()])
+            there = components.simulated()
+            formatter.write_dl(
+                [(each.name, ": ".join((each.title, *_row(each.models)))) for each in there]
+            )
         with formatter.section("Kinds of faults"):
             formatter.write_dl(list(Faults.KINDS.items()))
 

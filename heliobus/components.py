@@ -95,6 +95,12 @@ class Component:
         return sorted(path.stem for path in there)
 
     @property
+    def models(self) -> list[str]:
+        """Name what its simulator can be, where its devices have that as an option."""
+        options = self.config.get("device", {}).get("properties", {})
+        return list(options.get("simulate", {}).get("enum", ()))
+
+    @property
     def decoding(self) -> Decoding:
         """Say how what was captured of it is decoded."""
         if self.listens:

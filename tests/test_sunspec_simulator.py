@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from bridges.sunspec.chain import Chain, read_block, walk
 from bridges.sunspec.decoding import decode_registers
 from bridges.sunspec.scene import House, Size
 from bridges.sunspec.simulated_device import Device
 from bridges.sunspec.simulator import SIMULATOR, VARIANTS, simulate, simulator
+from heliobus import components
+from heliobus.cli import cli
 from heliobus.errors import ConfigError
 from heliobus.line import Counting, Faults, Simulated
 from heliobus.modbus import Read, crc
@@ -101,6 +104,14 @@ def test_every_variant_has_its_chain(variant: str, numbers: list[int]) -> None:
 
 def test_every_variant_is_tested() -> None:
     assert len(VARIANTS) == 11
+
+
+def test_every_variant_can_be_configured_and_is_named_by_the_help() -> None:
+    known = components.find(components.Kind.BRIDGE, "sunspec")
+    assert known is not None
+    assert sorted(known.models) == sorted(VARIANTS)
+    told = " ".join(CliRunner().invoke(cli, ["sim", "--help"]).output.split())
+    assert "SunSpec devices: mate3s, mate3s_fx, mate3s_radians, axs_empty, fronius" in told
 
 
 @pytest.mark.parametrize(
