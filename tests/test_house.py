@@ -22,7 +22,8 @@ LAYERS = (
     "contract link clock checked_yaml simulation database",
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health shelf",
-    "bridge listener sink follower archive history polled poller outbox speaking master guarded rtu modbus_tcp",
+    "bridge listener sink follower archive history polled poller outbox speaking master guarded rtu"
+    " modbus_tcp",
     "component source bridging asking listening intake sinking following",
     "process supervisor own_broker tally board grouped cells simulated_site",
     "catalogue check config_docs decode demo docs prepare simulate up watch",
