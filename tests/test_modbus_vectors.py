@@ -366,9 +366,10 @@ def test_both_functions_lead_to_the_registers_of_a_controller(vector: Vector) ->
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("vector", named([v for v in REGISTERS if v.get("response_hex")]))
-def test_a_captured_frame_of_a_controller_gives_what_is_stated(vector: Vector) -> None:
-    line = {**line_of(vector), **captured({k: v for k, v in vector.items() if "context" in k})}
-    found = answer(controller_of(vector), line)
-    assert found["ok"], found
-    check_all(vector["decoded"], found["values"])
+def test_captured_frames_of_a_controller_give_what_is_stated() -> None:
+    for vector in REGISTERS:  # perhaps none of them has frames
+        if vector.get("response_hex"):
+            scales = captured({key: v for key, v in vector.items() if "context" in key})
+            found = answer(controller_of(vector), {**line_of(vector), **scales})
+            assert found["ok"], (vector["name"], found)
+            check_all(vector["decoded"], found["values"])
