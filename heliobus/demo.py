@@ -22,8 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from broker import listeners
-from heliobus import contract, tally, watch
+from heliobus import contract, simulated_site, tally, watch
 from heliobus.bus import Bus, Message
 from heliobus.errors import ConfigError, FrameError
 from heliobus.guard import EXIT_FAILED, EXIT_STOPPED, stop_on
@@ -32,7 +31,6 @@ from heliobus.process import Lock, run_component
 from heliobus.sample import load_object, time_text
 from heliobus.settings import (
     BridgeSettings,
-    BrokerSettings,
     DeviceSettings,
     Settings,
     SinkSettings,
@@ -47,7 +45,6 @@ EVERY_S = 2.0
 DRAIN_S = 10.0
 START_S = 15.0
 USUAL_PORT = 1883
-_PORTS_END = 32768  # from there on the kernel gives ports to clients
 # In the demo a day takes twelve minutes, and it begins in the morning.
 FASTER = 120.0
 _MORNING_S = 9 * 3600.0
@@ -81,7 +78,7 @@ def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
     stop = stop_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # The table is drawn by a child, which Ctrl-Z would not reach.
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-    port = _port(port)
+    port = simulated_site.port(port, USUAL_PORT)
     folder = _folder(data)
     result = EXIT_STOPPED
     try:
@@ -91,19 +88,6 @@ def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
         if data is None and result == EXIT_STOPPED:
             shutil.rmtree(folder, ignore_errors=True)
     return result
-
-
-def _port(wanted: int | None) -> int:
-    """Give the port that is wanted, or the first free one from the usual one on."""
-    host = BrokerSettings().host
-    if wanted is None:
-        return next(p for p in range(USUAL_PORT, _PORTS_END) if not listeners.taken(host, p))
-    if listeners.taken(host, wanted):
-        raise ConfigError(
-            f"--port {wanted}: in use by {listeners.holder(wanted)}; name another port, "
-            "or leave --port out: then a free one is found"
-        )
-    return wanted
 
 
 def _folder(data: Path | None) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, Final, Protocol
 
+from broker import listeners
 from heliobus import components
 from heliobus.address import Address, parse
 from heliobus.errors import ConfigError
@@ -36,6 +37,7 @@ HOUSE: Final = "simulated devices"  # the process; no component is called so
 ARCHIVE: Final = "history.db"
 CONFIG: Final = "heliobus.yaml"
 _HEAD: Final = "# Written by heliobus for 'watch --simulate' and 'history --simulate'."
+_PORTS_END: Final = 32768  # from there on the kernel gives ports to clients
 _KEEP_S: Final = 7 * 86400.0
 _USUAL_BAUD: Final = 9600
 _START_S: Final = 15.0
@@ -189,6 +191,19 @@ class SimulatedSite:
         }
         rows = [(name, shorten(text, _WIDEST, placeholder=" ...")) for name, text in there.items()]
         return rows + [(name, f"LEFT OUT: {why}") for name, why in self.left_out.items()]
+
+
+def port(wanted: int | None, first: int) -> int:
+    """Give the port that is wanted, else the first free one from `first` on. Raise ConfigError."""
+    host = BrokerSettings().host
+    if wanted is None:
+        return next(p for p in range(first, _PORTS_END) if not listeners.taken(host, p))
+    if listeners.taken(host, wanted):
+        raise ConfigError(
+            f"--port {wanted}: in use by {listeners.holder(wanted)}; name another port, "
+            "or leave --port out: then a free one is found"
+        )
+    return wanted
 
 
 def looked_at(settings: Settings, command: str) -> Path:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from broker import listeners
-from heliobus import components, contract
+from heliobus import components, contract, simulated_site
 from heliobus.errors import ConfigError
 from heliobus.guard import EXIT_CONFIG, EXIT_STOPPED, stop_on
 from heliobus.own_broker import OwnBroker
@@ -22,7 +21,6 @@ log = logging.getLogger(__name__)
 
 # The one after the usual: a program that looks for the real broker must not find this one.
 FIRST_PORT = 1884
-PORTS_END = 32768  # from there on the kernel gives ports to clients
 
 
 def run(settings: Settings, only: Sequence[str] | None = None) -> int:
@@ -71,7 +69,7 @@ def simulate(
     )
     site = SimulatedSite(settings, settings.data / FOLDER)
     with Lock(site.folder, "up-simulate"):
-        site.open(port or free_port())
+        site.open(simulated_site.port(port, FIRST_PORT))
         if not site.names:
             raise ConfigError("\n".join(["nothing to run", *site.left_out.values()]))
         broker = OwnBroker(site.settings.broker, site.folder / "broker")
@@ -84,11 +82,6 @@ def simulate(
             return _supervised(site, broker)
         finally:
             broker.stop()
-
-
-def free_port(first: int = FIRST_PORT) -> int:
-    """Give the first port of this computer from there on that nobody listens on."""
-    return next(p for p in range(first, PORTS_END) if not listeners.taken("127.0.0.1", p))
 
 
 def _names(settings: Settings, only: Sequence[str] | None) -> list[str]:

@@ -299,6 +299,17 @@ def test_who_looks_too_early_is_told_what_to_run(farm: Path, name: str) -> None:
     )
 
 
+def test_a_port_in_use_names_its_holder(farm: Path, wire: socket.socket) -> None:
+    port = wire.getsockname()[1]
+    ended = command(farm, "up", "--simulate", "--port", str(port))
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert re.search(
+        rf"--port {port}: in use by \S+ \(process {os.getpid()}\); name another port, "
+        r"or leave --port out: then a free one is found\n$",
+        ended.stderr,
+    )
+
+
 def test_a_port_is_for_the_simulated_broker_only(farm: Path) -> None:
     found = command(farm, "up", "--port", "1884")
     assert found.returncode == 2
