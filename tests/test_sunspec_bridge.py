@@ -152,6 +152,9 @@ def test_power_over_twice_the_rating_is_rubbish() -> None:
         own = near.poll()[""]
         assert "output_w" not in own
         assert own["pv_w"] == 9000
+        for watts, stays in ((10_000, True), (10_001, False), (-10_001, False)):
+            far.put(common(), inverter(W=watts), nameplate, END)
+            assert ("output_w" in near.poll()[""]) is stays
 
 
 def test_settings_are_asked_apart() -> None:
@@ -295,6 +298,79 @@ def test_the_counters_of_a_maker_with_the_low_word_first_are_read_so() -> None:
         }
 
 
+def test_a_newer_inverter_gives_each_phase_and_what_flows_to_its_battery() -> None:
+    scales: dict[str, Value] = {
+        "A_SF": -1, "V_SF": -1, "Hz_SF": -2, "W_SF": 0, "PF_SF": -2, "VA_SF": 0, "Var_SF": 0,
+        "TotWh_SF": 0, "Tmp_SF": 0,
+    }  # fmt: skip
+    measured = block(
+        701,
+        {
+            **scales, "InvSt": 4, "ConnSt": 1, "W": 2400, "VA": 2450, "Var": -120, "PF": 0.98,
+            "A": 10.5, "LNV": 231, "LLV": 400, "Hz": 50.02, "TotWhInj": 9_000_000, "TotWhAbs": 7000,
+            "WL1": 700, "WL2": 800, "WL3": 900, "AL1": 3.1, "AL2": 3.5, "AL3": 3.9,
+            "VL1": 230.1, "VL2": 230.2, "VL3": 230.3, "VL1L2": 398.1, "VL2L3": 398.2,
+            "VL3L1": 398.3, "TmpAmb": 20, "TmpCab": 30, "TmpSnk": 40,
+        },
+    )  # fmt: skip
+    ports: dict[str, Value] = {
+        "DCA_SF": -1, "DCV_SF": -1, "DCW_SF": 0, "DCWH_SF": 0, "NPrt": 2,
+        "Prt[0].PrtTyp": 0, "Prt[0].DCW": 3000, "Prt[0].DCV": 400, "Prt[0].DCA": 7.5,
+        "Prt[1].PrtTyp": 1, "Prt[1].DCW": -500, "Prt[1].DCV": 50, "Prt[1].DCA": -10,
+        "Prt[1].DCWhInj": 2000, "Prt[1].DCWhAbs": 3000,
+    }  # fmt: skip
+    far = Far(
+        common(), measured, block(713, {"SoC": 61, "Pct_SF": 0}), block(714, ports, length=68), END
+    )
+    with connected(far) as near:
+        found = near.poll()
+        assert found["battery_1"] == {"soc_percent": 61}
+        assert found[""] == {
+            "mode": "throttled",
+            "mode_code": 4,
+            "grid_connected": True,
+            "output_w": 2400,
+            "output_a": 10.5,
+            "output_va": 2450,
+            "output_var": -120,
+            "output_hz": 50.02,
+            "output_v": 231,
+            "power_factor": 0.98,
+            "output_l1_w": 700,
+            "output_l2_w": 800,
+            "output_l3_w": 900,
+            "output_l1_a": 3.1,
+            "output_l2_a": 3.5,
+            "output_l3_a": 3.9,
+            "output_l1_v": 230.1,
+            "output_l2_v": 230.2,
+            "output_l3_v": 230.3,
+            "output_l12_v": 398.1,
+            "output_l23_v": 398.2,
+            "output_l31_v": 398.3,
+            "ambient_c": 20,
+            "cabinet_c": 30,
+            "heatsink_c": 40,
+            "pv_01_v": 400,
+            "pv_01_a": 7.5,
+            "pv_01_w": 3000,
+            "pv_w": 3000,
+            "battery_v": 50,
+            "battery_a": 10,
+            "battery_w": 500,
+            "charged_kwh": 3,
+            "discharged_kwh": 2,
+            "output_kwh": 9000,
+        }
+
+
+def test_of_two_models_that_say_the_same_the_first_counts() -> None:
+    newer = block(701, {"InvSt": 6, "W_SF": 0, "W": 1490, "WL1": 500})
+    with connected(Far(common(), inverter(W=1500), newer, END)) as near:
+        own = near.poll()[""]
+        assert (own["mode"], own["output_w"], own["output_l1_w"]) == ("running", 1500, 500)
+
+
 # ---------------------------------------------------------------------- meters
 
 
@@ -324,6 +400,33 @@ def test_a_meter_gives_consumption_as_positive() -> None:
         assert near.kinds == {"": "meter"}
 
 
+def test_a_meter_gives_each_phase_its_own() -> None:
+    said: dict[str, Value] = {
+        "VA_SF": 0, "TotVAh_SF": 0, "W": 60, "A": 6, "PhV": 231, "PPV": 400, "VA": 66, "VAR": 6,
+        "WphA": 10, "WphB": 20, "WphC": 30, "AphA": 1, "AphB": 2, "AphC": 3,
+        "PhVphA": 231, "PhVphB": 232, "PhVphC": 233,
+        "PhVphAB": 401, "PhVphBC": 402, "PhVphCA": 403,
+        "VAphA": 11, "VAphB": 22, "VAphC": 33, "VARphA": 1, "VARphB": 2, "VARphC": 3,
+        "PFphA": 0.91, "PFphB": 0.92, "PFphC": 0.93,
+        "TotWhImpPhA": 1000, "TotWhImpPhB": 2000, "TotWhImpPhC": 3000,
+        "TotWhExpPhA": 4000, "TotWhExpPhB": 5000, "TotWhExpPhC": 6000,
+        "TotVAhImp": 7000, "TotVAhExp": 8000,
+    }  # fmt: skip
+    with connected(Far(common(), meter(203, **said), END)) as near:
+        assert near.poll()[""] == {
+            "power_w": 60, "l1_w": 10, "l2_w": 20, "l3_w": 30,
+            "current_a": 6, "l1_a": 1, "l2_a": 2, "l3_a": 3,
+            "voltage_v": 231, "l1_v": 231, "l2_v": 232, "l3_v": 233,
+            "line_average_v": 400, "l12_v": 401, "l23_v": 402, "l31_v": 403,
+            "apparent_va": 66, "l1_va": 11, "l2_va": 22, "l3_va": 33,
+            "reactive_var": 6, "l1_var": 1, "l2_var": 2, "l3_var": 3,
+            "l1_power_factor": 0.91, "l2_power_factor": 0.92, "l3_power_factor": 0.93,
+            "l1_import_kwh": 1, "l2_import_kwh": 2, "l3_import_kwh": 3,
+            "l1_export_kwh": 4, "l2_export_kwh": 5, "l3_export_kwh": 6,
+            "import_kvah": 7, "export_kvah": 8,
+        }  # fmt: skip
+
+
 def test_the_meters_of_a_solaredge_are_devices_with_their_role_and_the_sign_of_the_bus() -> None:
     far = Far(
         common("SolarEdge", "SE10K"),
@@ -342,6 +445,17 @@ def test_the_meters_of_a_solaredge_are_devices_with_their_role_and_the_sign_of_t
         parts = near.bridge.parts
         assert (parts["meter_1"].role, parts["meter_2"].role) == ("grid", "pv")
         assert near.identity("meter_2") == Identity("WattNode", "WNC", "M2", "1.2")
+
+
+@pytest.mark.parametrize(
+    ("option", "role"),
+    [("Export+Import", "grid"), ("Import", "grid"), ("Production", "pv"), ("consumption", "load")],
+)
+def test_a_meter_behind_an_inverter_says_what_it_measures(option: str, role: str) -> None:
+    far = Far(common(), inverter(), common(option=option), meter(), END)
+    with connected(far) as near:
+        near.poll()
+        assert near.bridge.parts["meter_1"].role == role
 
 
 def test_an_owner_turns_signs_and_gives_names() -> None:
@@ -369,6 +483,16 @@ def test_a_meter_with_a_part_of_its_model_at_another_base_is_read() -> None:
 def test_two_meters_in_one_part_of_the_chain_are_two_devices() -> None:
     with connected(Far(common(), meter(W=1), meter(W=2), END)) as near:
         assert near.poll() == {"": {"power_w": 1}, "meter_1": {"power_w": 2}}
+
+
+def test_a_counter_of_a_kostal_that_is_below_zero_means_its_amount() -> None:
+    words = meter(TotWhImp=4000)
+    words[46:48] = [0xFFFF, 0xF060]  # -4000 where TotWhImp is
+    for maker, kwh in (("KOSTAL", 4.0), ("Acme", 4294963.296)):
+        with connected(Far(common(maker), words, END)) as near:
+            assert near.poll()[""]["import_kwh"] == kwh
+    with connected(Far(common("KOSTAL"), meter(TotWhImp=4000), END)) as near:
+        assert near.poll()[""] == {"power_w": 640, "import_kwh": 4}
 
 
 # ---------------------------------------------------------------------- what devices refuse
@@ -494,6 +618,9 @@ def test_after_a_reconnect_the_chain_is_checked_and_not_walked() -> None:
         starts = [start for _, start, _ in far.asked]
         # Marker and first header, last header, who it is; then the two models.
         assert starts == [40000, 40229, 40002, 40070, 40122]
+        far.asked.clear()
+        near.poll()
+        assert [start for _, start, _ in far.asked] == [40070, 40122]
 
 
 def test_another_device_at_the_same_place_is_recognised() -> None:

@@ -269,9 +269,10 @@ def test_a_model_that_has_grown_is_read_in_pieces_that_the_gateway_can_give() ->
     assert max(count for _, _, count in far.asked) <= 100
 
 
-def test_the_gateway_s_own_inverter_model_is_ignored() -> None:
+@pytest.mark.parametrize("number", [101, 102, 103])
+def test_the_gateway_s_own_inverter_model_is_ignored(number: int) -> None:
     scales: dict[str, Value] = {"W_SF": -2, "A_SF": 0}
-    own = block(101, {**scales, "W": 0.7, "St": 7, "Evt1": 4})
+    own = block(number, {**scales, "W": 0.7, "St": 7, "Evt1": 4})
     with connected(mate(own, fxr(1, Output_kW=0.7))) as near:
         found = near.poll()
         assert set(found) == {"", "inverter_1"}
@@ -329,7 +330,7 @@ def test_an_fx_is_an_inverter_as_long_as_its_model_is() -> None:
         64113,
         of(
             "FX", Port_number=1, Inverter_Operating_Mode=2, Inverter_Output_Current=2,
-            Output_AC_Voltage=230, Output_kW=0.4, Buy_kW=0, Sell_kW=0, Battery_Voltage=25.2,
+            Output_AC_Voltage=230, Output_kW=0.4, Buy_kW=0.3, Sell_kW=0.1, Battery_Voltage=25.2,
             Error_Flags=1, Warning_Flags=0,
         ),
     )  # fmt: skip
@@ -341,7 +342,7 @@ def test_an_fx_is_an_inverter_as_long_as_its_model_is() -> None:
             "warning_code": 0,
             "alarms": ["low_vac"],
             "battery_v": 25.2,
-            "grid_w": 0,
+            "grid_w": 200,
             "output_v": 230,
             "output_a": 2,
             "output_w": 400,
@@ -421,6 +422,29 @@ def test_two_devices_at_one_port_are_told_apart() -> None:
         assert found["inverter_1_2"]["output_w"] == 500
         assert near.identity("inverter_1").model == "A"
         assert near.identity("inverter_1_2").model == "B"
+
+
+def test_settings_are_of_the_device_at_their_port_wherever_they_stand() -> None:
+    first, second = (
+        block(64116, {"GSconfig_Port_number": port, "GSconfig_Model_Number": f"at {port}"})
+        for port in (1, 2)
+    )
+    with connected(mate(fxr(1), fxr(2), second, first)) as near:
+        near.poll()
+        near.poll("slow")
+        assert near.identity("inverter_1").model == "at 1"
+        assert near.identity("inverter_2").model == "at 2"
+
+
+def test_a_mate_is_asked_once_a_second_at_most(caplog: pytest.LogCaptureFixture) -> None:
+    with connected(mate(fxr(1))) as near:
+        bridge = SunSpec(DeviceSettings("mate", 0.2, near.settings.link, {}))
+        assert bridge.groups[0].every_s == 0.2  # it may be any device
+        bridge.poll(near.master, "fast")
+        assert bridge.groups[0].every_s == 1
+        bridge.forget()
+        bridge.poll(near.master, "fast")
+    assert caplog.text.count("mate: asked every 1 s at most: a MATE3 may hang") == 1
 
 
 def test_the_highest_power_of_a_charger_is_not_believed() -> None:

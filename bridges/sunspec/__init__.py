@@ -6,6 +6,7 @@ then on its models are read one by one, each with its scale factors. Nothing is 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from bridges.sunspec import models
@@ -33,8 +34,10 @@ _FAST, _SLOW, _LAYOUT = "fast", "slow", "layout"
 _LAYOUT_S = 3600.0
 # What one poll takes over a network; on a serial line it is more, and then it is late.
 _WIRE_S = 0.5
-# A MATE3S stumbles over longer requests (adamcharnock/mate3 asks for 100).
+# A MATE3S stumbles over longer requests (adamcharnock/mate3 asks for 100), and hangs when it is
+# asked faster (its README).
 _OUTBACK_MOST = 100
+_OUTBACK_EVERY_S = 1.0
 # Illegal function, address or value, device failure: this model cannot be read. Others pass.
 _FOR_GOOD = range(1, 5)
 _NOT_THERE = 2  # illegal address
@@ -252,10 +255,19 @@ class SunSpec:
             found = ", ".join(str(block.id) for block in chain.blocks)
             raise FrameError(f"it has models {found}, of which heliobus can show none")
         self._chain, self._layout, self._told = chain, layout, told
-        self._given &= set(chain.blocks)
         self._refused.clear()
         self._doubtful, self._fresh = False, chain.sure
         self._name_parts()
+        if layout.is_gateway:
+            self._slow_down()
+
+    def _slow_down(self) -> None:
+        beat, *others = self.groups
+        if beat.every_s < _OUTBACK_EVERY_S:
+            _log.warning(
+                "%s: asked every %g s at most: a MATE3 may hang", self._name, _OUTBACK_EVERY_S
+            )
+            self.groups = (replace(beat, every_s=_OUTBACK_EVERY_S), *others)
 
     def _introductions(
         self, read: _ReadRegisters, chain: Chain

@@ -217,11 +217,15 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Integer:
-    """`absent` is the number, without sign, of a value that is not implemented."""
+    """`absent` is the number, without sign, of a value that is not implemented.
+
+    `amount`: its sign means nothing.
+    """
 
     registers: int
     absent: int
     signed: bool = False
+    amount: bool = False
 
 
 def _integers() -> Mapping[str, _Integer]:
@@ -230,6 +234,7 @@ def _integers() -> Mapping[str, _Integer]:
         registers, ones, lowest = bits // 16, (1 << bits) - 1, 1 << bits - 1
         kinds[f"int{bits}"] = _Integer(registers, lowest, signed=True)
         kinds[f"acc{bits}"] = _Integer(registers, 0)
+        kinds[f"signed_acc{bits}"] = _Integer(registers, 0, signed=True, amount=True)
         for name in ("uint", "enum", "bitfield"):
             kinds[f"{name}{bits}"] = _Integer(registers, ones)
     kinds["count"] = kinds["uint16"]
@@ -281,7 +286,8 @@ def _value(place: Place, words: Words) -> Value | None:
     kind = _INTEGERS[point.type]
     if int.from_bytes(data) == kind.absent:
         return None
-    return _scaled(int.from_bytes(data, signed=kind.signed), _scale(place, words))
+    raw = int.from_bytes(data, signed=kind.signed)
+    return _scaled(abs(raw) if kind.amount else raw, _scale(place, words))
 
 
 def _scale(place: Place, words: Words) -> int | None:

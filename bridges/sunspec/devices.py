@@ -208,9 +208,7 @@ def _turned(device: Device, maker: Maker | None) -> Device:
 def _ports(mapping: Meanings, chain: Chain, readings: Readings) -> Iterator[Device]:
     """Give the gateway, and the device at each port with its settings."""
     known = [
-        (block, mapping.models[block.id])
-        for block in chain.blocks
-        if block.id in mapping.models and block.id not in mapping.ignore
+        (block, mapping.models[block.id]) for block in chain.blocks if block.id in mapping.models
     ]
     common = next((block for block in chain.blocks if block.id == COMMON), None)
     own = tuple((block, mapped) for block, mapped in known if mapped.kind == "site")

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from bridges.sunspec.codec import Group, Model
+from bridges.sunspec.codec import Group, Model, Point
 
 FOLDER = Path(__file__).parent / "mapping"
 
@@ -64,11 +64,15 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What a maker does otherwise: fields whose sign it turns, by kind; points by model."""
+    """What a maker does otherwise: fields whose sign it turns, by kind; points by model.
+
+    `signed_counters`: its counters may be below zero, and mean their amount.
+    """
 
     match: Mapping[str, str]
     turn: Mapping[str, tuple[str, ...]]
     low_word_first: Mapping[int, frozenset[str]]
+    signed_counters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,6 @@ class Meanings:
 
     models: Mapping[int, Mapped]
     match: int = 0
-    ignore: frozenset[int] = frozenset()
     makers: tuple[Maker, ...] = ()
     roles: tuple[tuple[str, str], ...] = ()
     totals: tuple[Total, ...] = ()
@@ -117,13 +120,28 @@ def ported(models: Iterable[int]) -> frozenset[int]:
 
 def adapted(model: Model, maker: Maker | None) -> Model:
     """Give the definition of a model as this maker fills it."""
-    names = maker.low_word_first.get(model.id) if maker else None
-    return replace(model, top=_turned(model.top, names)) if names else model
+    if maker is None:
+        return model
+    names = maker.low_word_first.get(model.id, frozenset())
+    is_other = names or maker.signed_counters
+    return replace(model, top=_filled(model.top, names, maker)) if is_other else model
 
 
-def _turned(group: Group, names: frozenset[str]) -> Group:
-    points = tuple(replace(p, low_word_first=p.name in names) for p in group.points)
-    return replace(group, points=points, groups=tuple(_turned(g, names) for g in group.groups))
+def _filled(group: Group, names: frozenset[str], maker: Maker) -> Group:
+    points = tuple(
+        replace(
+            point,
+            low_word_first=point.low_word_first or point.name in names,
+            type=f"signed_{point.type}" if _is_signed(point, maker) else point.type,
+        )
+        for point in group.points
+    )
+    groups = tuple(_filled(each, names, maker) for each in group.groups)
+    return replace(group, points=points, groups=groups)
+
+
+def _is_signed(point: Point, maker: Maker) -> bool:
+    return maker.signed_counters and point.type.startswith("acc")
 
 
 # ---------------------------------------------------------------------- the files
@@ -141,7 +159,6 @@ def _read(name: str) -> Meanings:
             for number in entry["models"]
         },
         match=raw.get("match", 0),
-        ignore=frozenset(raw.get("ignore", ())),
         makers=tuple(_maker(entry) for entry in raw.get("makers", ())),
         roles=tuple(raw.get("roles", _NONE).items()),
         totals=tuple(_total(name, spec) for name, spec in raw.get("totals", _NONE).items()),
@@ -217,6 +234,7 @@ def _maker(raw: Mapping[str, Any]) -> Maker:
         low_word_first={
             number: frozenset(names) for number, names in raw.get("low_word_first", _NONE).items()
         },
+        signed_counters=raw.get("signed_counters", False),
     )
 
 

@@ -105,7 +105,7 @@ class Device:
         for content in contents:
             words += content.words()
             known = asked.models.get(content.id)
-            if known and not known.slow and content.id not in asked.ignore:
+            if known and not known.slow:
                 self._end_of_poll = self.kind.base + len(words)
         if self.kind.ends and not self.kind.zeros_until:
             words += _END
