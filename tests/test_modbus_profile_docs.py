@@ -11,6 +11,7 @@ import pytest
 
 from bridges.modbus import profiles
 from bridges.modbus.decoding import profile_decoder
+from bridges.modbus.plan import plan
 from heliobus.link import open_link
 from heliobus.modbus import Read, rtu
 from tests.helpers import ROOT, wait_until
@@ -103,6 +104,14 @@ def test_the_captured_pair_decodes_as_the_page_shows(folder: Path) -> None:
     assert (status, out.strip()) == (0, expected)
     request, response = (line.split("x ")[1] for line in shown("text", "meters: serial"))
     assert f'"request": "{request}", "response": "{response}"' in typed("echo")
+
+
+def test_the_bytes_that_the_page_shows_are_those_of_its_bridge(folder: Path) -> None:
+    profile = profiles.load("./ddm18sd.yaml", beside=folder)
+    most = int(re.findall(r"add `max_registers: (\d+)`", PAGE)[0])
+    first = plan(profile.rows, most=most, gaps=profile.gaps, align=profile.align)[0]
+    asked = rtu(1, Read(1, first.function, first.start, first.count).pdu)
+    assert shown("text", "meters: serial")[0].endswith(f" tx {asked.hex(' ')}")
 
 
 def test_the_vector_of_the_page_is_one(folder: Path) -> None:
