@@ -201,3 +201,11 @@ def shown_types(maker: str) -> frozenset[tuple[str, str]]:
 def test_only_what_was_recorded_is_called_verified_by_a_recording(name: str) -> None:
     recorded = any(e["profile"] == name and e["recorded"] for e in EXAMPLES)
     assert (profile_of(name).verified == "recording") == recorded
+
+
+@pytest.mark.parametrize("name", [n for n in profiles.names() if n.startswith("studer")])
+def test_where_each_value_is_a_request_what_changes_slowly_is_asked_slowly(name: str) -> None:
+    profile = profiles.load(name, beside=profiles.folder())
+    assert profile.max_registers == 2
+    fast = [row.name for row in profile.rows if row.group is Group.FAST]
+    assert [name for name in fast if name.endswith("_c") or "_limit_" in name] == []
