@@ -561,6 +561,38 @@ def test_a_part_that_is_gone_from_the_end_makes_the_chain_looked_at() -> None:
         assert [start for _, start, _ in far.asked] == [40070]
 
 
+def test_a_device_that_does_not_say_who_it_is_is_read_all_the_same() -> None:
+    far = Far(common(), inverter(), common("Meter"), meter(), END)
+    who = 40070 + 52 + 10
+    far.refused = {40010: 2, who: 4}
+    with connected(far) as near:
+        assert set(near.poll()) == {"", "meter_1"}
+        assert near.identity("meter_1") == Identity()
+        far.refused.clear()
+        near.bridge.forget()
+        assert set(near.poll()) == {"", "meter_1"}
+
+
+def test_what_failed_while_the_device_started_is_found_soon() -> None:
+    far = Far(common(), inverter(), meter(), END)
+    far.refused[40122] = 4
+    with connected(far) as near:
+        assert set(near.poll()) == {""}
+        far.refused.clear()
+        near.poll("layout")  # due at once, too
+        assert set(near.poll()) == {"", "meter_1"}
+
+
+def test_the_rating_of_a_device_is_not_taken_for_that_of_another() -> None:
+    far = Far(common(serial="OLD"), inverter(), block(120, {"WRtg": 5000, "WRtg_SF": 0}), END)
+    with connected(far) as near:
+        near.poll()
+        near.poll("slow")
+        far.put(common(serial="NEW"), inverter(W=20_000), END)
+        near.bridge.forget()
+        assert near.poll()[""]["output_w"] == 20_000
+
+
 def test_a_busy_device_is_asked_for_the_same_again() -> None:
     far = Far(common(), inverter(), END)
     with connected(far) as near:

@@ -30,8 +30,8 @@ __all__ = ["BRIDGE", "SunSpec"]
 _log = logging.getLogger(__name__)
 
 _FAST, _SLOW, _LAYOUT = "fast", "slow", "layout"
-# A device that was added to a gateway is found after this time at the latest.
-_LAYOUT_S = 3600.0
+# What was added to a gateway, or was still starting, is found after this time at the latest.
+_LAYOUT_S = 600.0
 # What one poll takes over a network; on a serial line it is more, and then it is late.
 _WIRE_S = 0.5
 # A MATE3S stumbles over longer requests (adamcharnock/mate3 asks for 100), and hangs when it is
@@ -185,11 +185,14 @@ class SunSpec:
                 self._refused.add(block)
             elif error.code == _NOT_THERE:
                 self._doubtful = True
-            self._faults.report(
-                block.name,
-                f"{self._name}: model {block.id} at {block.at} cannot be read ({error}); going on"
-                " without it",
-            )
+            self._report(block, error)
+
+    def _report(self, block: Block, error: Refused) -> None:
+        self._faults.report(
+            block.name,
+            f"{self._name}: model {block.id} at {block.at} cannot be read ({error}); going on"
+            " without it",
+        )
 
     # ------------------------------------------------------------------ values
 
@@ -241,7 +244,8 @@ class SunSpec:
         if not unchanged(read, chain):
             return False
         first = chain.blocks[0]
-        return first.id != COMMON or self._block(read, first) == self._told.get(first.name)
+        said = self._told.get(first.name)
+        return said is None or self._block(read, first) == said
 
     def _learn(self, read: _ReadRegisters) -> None:
         """Walk the chain, and hear who is there."""
@@ -254,6 +258,8 @@ class SunSpec:
         if layout.is_empty:
             found = ", ".join(str(block.id) for block in chain.blocks)
             raise FrameError(f"it has models {found}, of which heliobus can show none")
+        if told != self._told:
+            self._slow = {}  # the ratings of another device
         self._chain, self._layout, self._told = chain, layout, told
         self._refused.clear()
         self._doubtful, self._fresh = False, chain.sure
@@ -276,10 +282,15 @@ class SunSpec:
         found = {}
         with_port = ported(block.id for block in chain.blocks)
         for block in chain.blocks:
-            if block.id == COMMON:
-                found[block.name] = self._block(read, block)
-            elif block.id in with_port and (model := models.find(block.id)) is not None:
-                found[block.name] = decode(model, read(block.at, HEADER + 1))
+            try:
+                if block.id == COMMON:
+                    found[block.name] = self._block(read, block)
+                elif block.id in with_port and (model := models.find(block.id)) is not None:
+                    found[block.name] = decode(model, read(block.at, HEADER + 1))
+            except Refused as error:
+                if error.code not in _FOR_GOOD:
+                    raise
+                self._report(block, error)
         return found
 
     def _name_parts(self) -> None:

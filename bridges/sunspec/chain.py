@@ -30,6 +30,7 @@ _ADDRESSES = 0x10000
 _MOST_MODELS = 200
 # Illegal function, address, value; device failure: there is nothing more. Others pass (busy).
 _NOTHING_THERE = range(1, 5)
+_FAILED = 4  # it may be starting
 _TOO_LONG = (
     "model {number} at {at} says it has {length} registers, which is more than there are;"
     " it and what follows is left out"
@@ -64,7 +65,7 @@ class Block:
 class Chain:
     """What a device has. `end` is the block that ended it, None where there was none.
 
-    `sure` False: it may go on, because only silence ended it.
+    `sure` False: it may go on, because only silence or a failure ended it.
     """
 
     base: int
@@ -139,7 +140,8 @@ def walk_from(read: Read, base: int, at: int) -> Chain:
             if not blocks or (isinstance(error, Refused) and error.code not in _NOTHING_THERE):
                 raise
             why = f"exception {error.code}" if isinstance(error, Refused) else "no answer"
-            return chain(f"no end model: {why} at {at}", sure=isinstance(error, Refused))
+            sure = isinstance(error, Refused) and error.code != _FAILED
+            return chain(f"no end model: {why} at {at}", sure=sure)
         block = Block(number, at, length)
         if number in (_END, 0) and not blocks:
             raise FrameError(f"SunSpec at {base}, but no model follows: found {number:04X} at {at}")
