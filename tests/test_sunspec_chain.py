@@ -1,6 +1,5 @@
 """The chain of models: every way in which devices begin, end and break it."""
 
-import json
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +8,6 @@ from bridges.sunspec.chain import (
     Block,
     Moved,
     find_base,
-    from_data,
     read_block,
     unchanged,
     walk,
@@ -177,12 +175,6 @@ def test_a_common_model_may_be_shorter(length: int) -> None:
 
 
 # ---------------------------------------------------------------------- kept
-
-
-def test_a_chain_can_be_kept_as_data() -> None:
-    chain = walk(_device(INVERTER, METER, INVERTER, END).read)
-    assert from_data(json.loads(json.dumps(chain.as_data()))) == chain
-    assert chain.as_data()["blocks"][1] == [103, 40070, 50]
 
 
 def test_a_kept_chain_is_recognised_with_two_requests() -> None:

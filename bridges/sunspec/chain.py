@@ -11,7 +11,7 @@ was found until then is kept, and `warnings` says how it ended.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from bridges.sunspec import models
 from bridges.sunspec.codec import HEADER, Words, places
@@ -83,18 +83,6 @@ class Chain:
                 found.append([])
             found[-1].append(block)
         return tuple(map(tuple, found))
-
-    def as_data(self) -> dict[str, Any]:
-        """Give what `from_data` takes, ready for JSON."""
-        blocks = [[block.id, block.at, block.length] for block in self.blocks]
-        end = self.end and [self.end.id, self.end.at, self.end.length]
-        return {"base": self.base, "blocks": blocks, "end": end}
-
-
-def from_data(data: dict[str, Any]) -> Chain:
-    """Take a chain that was kept. Raise KeyError, TypeError, ValueError."""
-    end = Block(*data["end"]) if data["end"] else None
-    return Chain(int(data["base"]), _numbered([Block(*row) for row in data["blocks"]]), end)
 
 
 def walk(read: Read, bases: Sequence[int] = BASES) -> Chain:
