@@ -625,7 +625,7 @@ def test_a_line_is_set_as_its_devices_are_from_the_factory(bench: Bench) -> None
 
 
 def line(url: str, bridges: list[Modbus]) -> str:
-    from bridges.modbus.line import line_of
+    from bridges.modbus.serial_line import line_of
 
     said = line_of(url, [bridge.profile for bridge in bridges])
     return f"{said['baud']} {said['bytesize']}{said['parity']}{said['stopbits']}" if said else ""

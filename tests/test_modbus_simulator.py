@@ -10,8 +10,8 @@ import pytest
 
 from bridges.modbus import Modbus, profiles
 from bridges.modbus.profile import Row
-from bridges.modbus.scene import Scene
 from bridges.modbus.simulated_device import Device
+from bridges.modbus.simulated_scene import Scene
 from bridges.modbus.simulator import SIMULATOR, Simulator, simulate, simulator
 from bridges.modbus.types import TYPES
 from heliobus.errors import ConfigError, FrameError

@@ -13,9 +13,9 @@ from typing import Final
 from bridges.modbus import codec
 from bridges.modbus.asking import Asker
 from bridges.modbus.candidate import FIRST, Candidate
-from bridges.modbus.line import line_of
 from bridges.modbus.options import profiles_of, slow_s
 from bridges.modbus.profile import Group as Cadence
+from bridges.modbus.serial_line import line_of
 from bridges.modbus.types import Values
 from heliobus.address import parse
 from heliobus.bridge import Group, Identity
@@ -140,9 +140,8 @@ class Modbus:
 
     def _by_name(self) -> Candidate | None:
         told = " ".join(self._objects.values())
-        named = [one for one in self._candidates if one.profile.identified]
-        named = [one for one in named if one.profile.identified in told]
-        return max(named, key=lambda one: len(one.profile.identified), default=None)
+        named = (one for one in self._candidates if one.profile.identified)
+        return next((one for one in named if one.profile.identified in told), None)
 
     def _by_probe(self, image: codec.Image) -> Candidate | None:
         for one in self._candidates:

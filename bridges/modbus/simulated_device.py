@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from bridges.modbus.codec import decode, encode
 from bridges.modbus.profile import Group, Profile, Row
-from bridges.modbus.scene import Scene
+from bridges.modbus.simulated_scene import Scene
 from bridges.modbus.types import TYPES, Value, Values
 from heliobus.line import Faults
 from heliobus.modbus import HOLDING, INPUT, MOST_REGISTERS

@@ -11,8 +11,8 @@ from zlib import crc32
 from bridges.modbus import profiles
 from bridges.modbus.options import profiles_of
 from bridges.modbus.profile import Profile
-from bridges.modbus.scene import Scene
 from bridges.modbus.simulated_device import Device
+from bridges.modbus.simulated_scene import Scene
 from heliobus.errors import ConfigError
 from heliobus.line import Faults
 from heliobus.modbus_slave import Slave

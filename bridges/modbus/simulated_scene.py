@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from bridges.modbus.mains import Phase, mains_rates, mains_value
-from bridges.modbus.sky import chance, load_w, sun, wander
+from bridges.modbus.simulated_mains import Phase, mains_rates, mains_value
+from bridges.modbus.simulated_sky import chance, load_w, sun, wander
 
 Number = float | bool
 
