@@ -209,3 +209,41 @@ def test_where_each_value_is_a_request_what_changes_slowly_is_asked_slowly(name:
     assert profile.max_registers == 2
     fast = [row.name for row in profile.rows if row.group is Group.FAST]
     assert [name for name in fast if name.endswith("_c") or "_limit_" in name] == []
+
+
+# 1234.5 kWh as each maker has it, and where: what owners look at first, stated a second time.
+F32, F32_WH, TENTHS = (0x449A, 0x5000), (0x4996, 0xB220), (0x3039, 0)  # the last low word first
+HUNDREDTHS, WH = (0, 0, 1, 0xE23A), (0, 0, 0x12, 0xD644)
+COUNTERS = {
+    "abb_b": (3, {"import_kwh": 0x5000, "export_kwh": 0x5004}, HUNDREDTHS),
+    "anker_solix_max_ac": (
+        4,
+        {"yield_kwh": 10018, "charged_kwh": 10262, "discharged_kwh": 10264},
+        TENTHS[::-1],
+    ),
+    "carlo_gavazzi_em24": (4, {"import_kwh": 0x3E, "export_kwh": 0x5C}, TENTHS),
+    "carlo_gavazzi_em340": (4, {"import_kwh": 0x34, "export_kwh": 0x4E}, TENTHS),
+    "chint_ddsu666": (3, {"import_kwh": 0x4000, "export_kwh": 0x400A}, F32),
+    "chint_dtsu666": (3, {"import_kwh": 0x101E, "export_kwh": 0x1028}, F32),
+    **{
+        name: (4, {"import_kwh": 0x48, "export_kwh": 0x4A, "total_kwh": 0x156}, F32)
+        for name in NAMES
+        if name.startswith("eastron")
+    },
+    "inepro_pro": (3, {"total_kwh": 0x6000, "import_kwh": 0x600C, "export_kwh": 0x6018}, F32),
+    "janitza_b23": (3, {"import_kwh": 0x4A7C, "export_kwh": 0x4A84}, F32_WH),
+    "orno_we504": (3, {"total_kwh": 0x07}, WH[2:]),
+    "orno_we514": (3, {"total_kwh": 0xA000}, HUNDREDTHS[2:]),
+    "orno_we516": (3, {"total_kwh": 0x100, "import_kwh": 0x108, "export_kwh": 0x110}, F32),
+    "schneider_iem3000": (3, {"import_kwh": 0x0C83, "export_kwh": 0x0C87}, WH),
+    "studer_vs": (4, {"yield_today_kwh": 34}, F32),
+    "studer_vt": (4, {"yield_today_kwh": 14}, F32),
+}
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+def test_the_counters_of_energy_are_where_the_maker_has_them(name: str) -> None:
+    function, counters, words = COUNTERS[name]
+    for field, start in counters.items():
+        line = {"function": function, "start": start, "registers": list(words)}
+        assert answer(name, line)["values"] == {field: 1234.5}
