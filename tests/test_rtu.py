@@ -262,6 +262,16 @@ def test_a_serial_server_that_hung_up_is_called_again() -> None:
             assert master.read(IMPORT_KWH, PATIENT) == REGISTERS
 
 
+def test_what_a_serial_server_that_hung_up_was_asked_may_still_be_answered() -> None:
+    script = iter(([ANSWER], [CLOSE], [ANSWER], [ANSWER]))
+    far = far_tcp(lambda request: [request] if request[1] == 8 else next(script), scheme="socket")
+    with master_of(far) as master:
+        for _ in range(2):  # the second is asked twice
+            assert master.read(IMPORT_KWH, PATIENT) == REGISTERS
+        master.read(Read(1, 4, 0x4A, 2), PATIENT)
+        assert [request[1] for request in far.asked] == [4, 4, 4, 8, 4]
+
+
 def test_a_serial_server_that_refuses_is_a_lost_link() -> None:
     with far_tcp(lambda _: (), scheme="socket") as far:
         master = open_master(far.url)

@@ -32,20 +32,25 @@ BEGIN, THEN, NOW = (f"2026-11-21T10:15:{second}.000Z" for second in (20, 25, 30)
 KEY = ("farm", "axpert", "inverter")
 
 
-@pytest.fixture
-def simulated(tmp_path: Path) -> tuple[Outbox, Heard]:
+def office(folder: Path, clock: Clock) -> tuple[Outbox, Heard]:
     """Give the outbox of a simulated bridge, and its bus."""
     bus = Heard()
-    journal = Journal(tmp_path, "axpert", JournalSettings())
+    journal = Journal(folder, "axpert", JournalSettings())
     journal.open()
-    waiting = Waiting(tmp_path / "axpert.waiting")
+    waiting = Waiting(folder / "axpert.waiting")
     waiting.open()
     made = Outbox(
         "axpert", TOPICS, contract=CONTRACT, journal=journal, bus=bus, waiting=waiting,
-        clock=Clock(ClockSettings(trust=True)), settings=JournalSettings(), simulated=True,
-        rejects=Rejects(tmp_path / "axpert.rejected", "axpert", TOPICS, bus),
+        clock=clock, settings=JournalSettings(), simulated=True,
+        rejects=Rejects(folder / "axpert.rejected", "axpert", TOPICS, bus),
     )  # fmt: skip
     return made, bus
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> tuple[Outbox, Heard]:
+    """Give the outbox of a simulated bridge whose clock is right."""
+    return office(tmp_path, Clock(ClockSettings(trust=True)))
 
 
 def intake(*, simulated: bool) -> Intake:
@@ -77,6 +82,13 @@ def test_every_sample_and_event_says_that_it_is_simulated(simulated: tuple[Outbo
     outbox.put("inverter", "inverter", {"pv_w": 812}, 1.0)
     outbox.event("night", "the sun has set")
     assert [b["simulated"] for topic in (STATE, EVENT) for b in bus.bodies(topic)] == [True, True]
+
+
+def test_what_waits_for_the_clock_says_it_too(tmp_path: Path) -> None:
+    outbox, bus = office(tmp_path, Clock(ClockSettings(wait_s=120.0), synced=lambda: False))
+    outbox.put("inverter", "inverter", {"pv_w": 812}, 1.0)
+    (shown,) = bus.bodies(STATE)
+    assert (shown["quality"], shown["simulated"]) == ("provisional", True)
 
 
 def test_what_is_sent_again_says_it_too(simulated: tuple[Outbox, Heard]) -> None:

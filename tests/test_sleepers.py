@@ -240,3 +240,13 @@ def test_a_sleeping_device_is_online_on_the_bus_and_asleep_in_the_status(
             panels[0].error = None
             told(site, "roof/state", b"output_w")
             wait_until(lambda: state_of(component, "roof") == "online", "the morning")
+
+
+def test_what_was_known_by_day_is_not_carried_over_the_night() -> None:
+    one = panel()
+    device = Polled(DeviceSettings("panel", 1.0, ""), one)
+    beat, slow = one.groups
+    device.begin(0.0)
+    device.took(slow, {"rated_w": 3000}, 0.1)
+    device.slept(1.0)
+    assert device.took(beat, {"output_w": 5.0}, 0.1) == {"": {"output_w": 5.0}}
