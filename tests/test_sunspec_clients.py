@@ -1,5 +1,7 @@
 """Foreign clients read our simulated SunSpec devices: a second opinion on models and codec."""
 
+import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from bridges.sunspec.simulated_device import Device
 from bridges.sunspec.simulator import simulator
 from heliobus.modbus_slave import Slave
 from heliobus.simulation import serve_tcp
+from tests.helpers import require_program
 
 NOON_S = 1_781_481_600.0 + 12 * 3600
 # Of SunSpec's own models alone: theirs of OutBack are of an older map.
@@ -82,3 +85,24 @@ def test_pysunspec2_reads_the_standard_models_of_a_mate3s() -> None:
     assert known == pytest.approx(
         {path: value for path, value in ours.items() if path.startswith(("1#", "101#"))}
     )
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "mate3s", "sma", "acuvim"])
+def test_mbpoll_reads_the_marker_and_can_write_nothing(variant: str) -> None:
+    program = require_program("mbpoll", "mbpoll")
+    slave = simulator(variant, tcp=True)
+    (device,) = slave.devices.values()
+    with serve_tcp(slave) as service:
+        host, _, port = service.url.removeprefix("tcp://").rpartition(":")
+        asked = f"{program} -m tcp -p {port} -0 -1 -q -o 5 -a {device.kind.unit}".split()
+        where = ["-r", str(device.kind.base), "-t", "4:hex", host]
+        read = subprocess.run(
+            [*asked, "-c", "3", *where], capture_output=True, text=True, timeout=30, check=True
+        )
+        values = re.findall(r"^\[\d+\]:\s+(\S+)", read.stdout, re.MULTILINE)
+        assert values == ["0x5375", "0x6E53", "0x0001"]
+        write = subprocess.run(
+            [*asked, *where, "7"], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert "Illegal function" in write.stdout + write.stderr
+    assert slave.writes == 1
