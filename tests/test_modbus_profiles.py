@@ -9,6 +9,7 @@ import pytest
 
 from bridges.modbus import profiles
 from bridges.modbus.profile import Caveat, Group, Profile, Row
+from bridges.modbus.units import conversion
 from heliobus import config
 from heliobus.errors import ConfigError
 
@@ -634,3 +635,27 @@ def test_the_check_tells_a_single_fault_in_the_line_of_the_device(tmp_path: Path
         "heliobus.yaml:7: bridges.meters.devices.house: meter.yaml:9: registers[0].name:"
         " 'pover_w' is not a field of kind meter; did you mean 'power_w'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("unit", "wanted", "times"),
+    [
+        *(("mW", "W", 0.001), ("kW", "W", 1000), ("MW", "W", 1_000_000)),
+        *(("mVA", "VA", 0.001), ("kVA", "VA", 1000), ("MVA", "VA", 1_000_000)),
+        *(("mvar", "var", 0.001), ("kvar", "var", 1000), ("Mvar", "var", 1_000_000)),
+        *(("Wh", "kWh", 0.001), ("MWh", "kWh", 1000), ("GWh", "kWh", 1_000_000)),
+        *(("VAh", "kVAh", 0.001), ("MVAh", "kVAh", 1000)),
+        *(("varh", "kvarh", 0.001), ("Mvarh", "kvarh", 1000)),
+        *(("mV", "V", 0.001), ("kV", "V", 1000), ("mA", "A", 0.001), ("kA", "A", 1000)),
+        *(("mAh", "Ah", 0.001), ("kAh", "Ah", 1000), ("mHz", "Hz", 0.001), ("kHz", "Hz", 1000)),
+        *(("Ω", "mΩ", 1000), ("kohm", "Ω", 1000), ("MΩ", "Ω", 1_000_000)),
+        *(("Pa", "hPa", 0.01), ("mbar", "hPa", 1), ("kPa", "hPa", 10), ("bar", "hPa", 1000)),
+        *(("cm", "mm", 10), ("m", "mm", 1000), ("kB", "B", 1000), ("GB", "B", 1_000_000_000)),
+        *(("ms", "s", 0.001), ("min", "s", 60), ("h", "min", 60), ("d", "h", 24)),
+        *(("km/h", "m/s", 1 / 3.6), ("degC", "°C", 1), ("percent", "%", 1)),
+    ],
+)
+def test_a_unit_is_so_many_of_another(unit: str, wanted: str, times: float) -> None:
+    found = conversion(unit, wanted)
+    assert found is not None
+    assert float(found) == pytest.approx(times)
