@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.stage import Stage, memory_mb, wait_for
 from bridges.modbus import BRIDGE
-from bridges.modbus.profile import Group, Row
+from bridges.modbus.registers import Group, Row
 from heliobus import components
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import serve_pty, serve_tcp

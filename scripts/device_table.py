@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bridges.modbus import profiles
-from bridges.modbus.profile import Profile
+from bridges.modbus.registers import Profile
 from heliobus import contract
 
 ROOT: Final = Path(__file__).resolve().parent.parent

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bridges.modbus.codec import decode, encode, identity
-from bridges.modbus.profile import Row
+from bridges.modbus.registers import Row
 from bridges.modbus.types import TYPES, Value
 
 AT = 0x48

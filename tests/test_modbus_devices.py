@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridges.modbus import profiles
-from bridges.modbus.profile import Group, Profile, Row
+from bridges.modbus.registers import Group, Profile, Row
 from heliobus import contract
 from sinks.homeassistant.entities import entity, meaning
 from sinks.homeassistant.names import Place

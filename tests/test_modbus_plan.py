@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridges.modbus.plan import Block, Cut, pieces, plan
-from bridges.modbus.profile import Row
+from bridges.modbus.registers import Row
 from heliobus.errors import ConfigError
 
 FUNCTION = 4

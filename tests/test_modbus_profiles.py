@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridges.modbus import profiles
-from bridges.modbus.profile import Caveat, Group, Profile, Row
+from bridges.modbus.registers import Caveat, Group, Profile, Row
 from bridges.modbus.units import conversion
 from heliobus import config
 from heliobus.errors import ConfigError

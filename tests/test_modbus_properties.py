@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridges.modbus import profiles
 from bridges.modbus.codec import decode, encode
 from bridges.modbus.decoding import profile_decoder
-from bridges.modbus.profile import Row
+from bridges.modbus.registers import Row
 from bridges.modbus.types import TYPES
 from heliobus import contract
 from heliobus.components import Decoding

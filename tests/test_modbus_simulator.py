@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridges.modbus import Modbus, profiles
-from bridges.modbus.profile import Row
+from bridges.modbus.registers import Row
 from bridges.modbus.simulated_device import Device
 from bridges.modbus.simulated_scene import Scene
 from bridges.modbus.simulator import SIMULATOR, Simulator, simulate, simulator

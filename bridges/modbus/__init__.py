@@ -14,7 +14,7 @@ from bridges.modbus import codec
 from bridges.modbus.asking import Asker
 from bridges.modbus.candidate import FIRST, Candidate
 from bridges.modbus.options import profiles_of, slow_s
-from bridges.modbus.profile import Group as Cadence
+from bridges.modbus.registers import Group as Cadence
 from bridges.modbus.serial_line import line_of
 from bridges.modbus.types import Values
 from heliobus.address import parse

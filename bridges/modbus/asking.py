@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridges.modbus.plan import Block, Cut, pieces, plan
-from bridges.modbus.profile import Profile, Row
+from bridges.modbus.registers import Profile, Row
 from heliobus.errors import FrameError
 from heliobus.master import Manner, Master
 from heliobus.modbus import INPUT, Read, Refused

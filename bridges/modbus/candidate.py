@@ -7,7 +7,7 @@ from dataclasses import replace
 from bridges.modbus.asking import Asker
 from bridges.modbus.codec import Image, decode
 from bridges.modbus.options import in_order
-from bridges.modbus.profile import Group, Profile, Row
+from bridges.modbus.registers import Group, Profile, Row
 from heliobus.errors import FrameError
 
 FIRST = "first"

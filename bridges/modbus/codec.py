@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
 from typing import TypeAlias
 
-from bridges.modbus.profile import Row
+from bridges.modbus.registers import Row
 from bridges.modbus.types import TYPES, Value, Values, nan, number, raw
 
 Image: TypeAlias = Mapping[tuple[int, int], int]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from bridges.modbus import profiles
 from bridges.modbus.candidate import Candidate
 from bridges.modbus.codec import decode, identity, scale_values
-from bridges.modbus.profile import Profile, Row
+from bridges.modbus.registers import Profile, Row
 from bridges.modbus.types import TYPES, Value, number
 from heliobus import contract as contracts
 from heliobus.captured import answer_of

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bridges.modbus import profiles
-from bridges.modbus.profile import Group, Profile, Row
+from bridges.modbus.registers import Group, Profile, Row
 from bridges.modbus.types import TYPES
 from heliobus import contract as contracts
 from heliobus.errors import ConfigError

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bridges.modbus.profile import Row
+from bridges.modbus.registers import Row
 from heliobus.errors import ConfigError
 
 _Cost: TypeAlias = tuple[int, int, int]  # requests, rows apart from a scale, registers

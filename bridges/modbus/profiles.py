@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from bridges.modbus.profile import Caveat, Profile, Row
+from bridges.modbus.registers import Caveat, Profile, Row
 from bridges.modbus.rows import Maker, Written, check_places, guess
 from bridges.modbus.types import TYPES
 from heliobus import contract as contracts

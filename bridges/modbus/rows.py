@@ -8,7 +8,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from bridges.modbus.profile import Group, Row
+from bridges.modbus.registers import Group, Row
 from bridges.modbus.types import TYPES
 from bridges.modbus.units import OFFSETS, conversion, fitting
 

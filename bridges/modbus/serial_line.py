@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from bridges.modbus.profile import Profile
+from bridges.modbus.registers import Profile
 from heliobus.address import parse
 from heliobus.errors import ConfigError
 

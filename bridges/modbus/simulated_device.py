@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bridges.modbus.codec import decode, encode
-from bridges.modbus.profile import Group, Profile, Row
+from bridges.modbus.registers import Group, Profile, Row
 from bridges.modbus.simulated_scene import Scene
 from bridges.modbus.types import TYPES, Value, Values
 from heliobus.line import Faults

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from bridges.modbus import profiles
 from bridges.modbus.options import profiles_of
-from bridges.modbus.profile import Profile
+from bridges.modbus.registers import Profile
 from bridges.modbus.simulated_device import Device
 from bridges.modbus.simulated_scene import Scene
 from heliobus.errors import ConfigError
