@@ -258,6 +258,12 @@ def test_reserved_bits_are_no_alarms_and_unnamed_ones_are() -> None:
         assert near.poll()[""]["alarms"] == ["over_temp_alarm", "bit_5"]
 
 
+def test_a_bit_without_a_name_in_two_places_is_one_alarm() -> None:
+    words = battery(SoC=50, Evt1=1 << 31, Evt2=1 << 31)
+    with connected(Far(common(), words, END)) as near:
+        assert near.poll()[""]["alarms"] == ["bit_31"]
+
+
 def test_a_battery_within_an_inverter_is_a_device_of_its_own() -> None:
     far = Far(common("Kostal", "Plenticore"), inverter(), battery(SoC=55, W=-400), END)
     with connected(far) as near:

@@ -174,13 +174,14 @@ def _alarms(rule: Rule, readings: Readings) -> list[str] | None:
     found = [readings[point] for point, _ in rule.of if point in readings]
     if not found:
         return None
-    return [
+    texts = (
         _plain(text)
         for reading in found
         if isinstance(reading.value, int)
         for text in reading.point.texts(reading.value)
         if not text.startswith(_RESERVED)
-    ]
+    )
+    return list(dict.fromkeys(texts))  # two points may have the same bit without a name
 
 
 def _plain(text: str) -> str:
