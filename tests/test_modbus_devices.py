@@ -116,6 +116,18 @@ def test_what_matters_is_asked_at_every_turn(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_meter_that_counts_energy_has_the_counter_that_dashboards_show(name: str) -> None:
+    profile = profile_of(name)
+    fields = {row.name for row in profile.rows}
+    if profile.kind != "meter" or not any(field.endswith("_kwh") for field in fields):
+        return
+    assert "import_kwh" in fields
+    if "export_kwh" not in fields:  # then it is no import where something is exported
+        assert profile.role == "load"
+        assert "counts both directions alike" in profile.caveats[0].text
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_caveats_have_text_and_sources_are_named(name: str) -> None:
     profile = profile_of(name)
     assert profile.source
@@ -232,8 +244,8 @@ COUNTERS = {
     },
     "inepro_pro": (3, {"total_kwh": 0x6000, "import_kwh": 0x600C, "export_kwh": 0x6018}, F32),
     "janitza_b23": (3, {"import_kwh": 0x4A7C, "export_kwh": 0x4A84}, F32_WH),
-    "orno_we504": (3, {"total_kwh": 0x07}, WH[2:]),
-    "orno_we514": (3, {"total_kwh": 0xA000}, HUNDREDTHS[2:]),
+    "orno_we504": (3, {"import_kwh": 0x07}, WH[2:]),
+    "orno_we514": (3, {"import_kwh": 0xA000}, HUNDREDTHS[2:]),
     "orno_we516": (3, {"total_kwh": 0x100, "import_kwh": 0x108, "export_kwh": 0x110}, F32),
     "schneider_iem3000": (3, {"import_kwh": 0x0C83, "export_kwh": 0x0C87}, WH),
     "studer_vs": (4, {"yield_today_kwh": 34}, F32),

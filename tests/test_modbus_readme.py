@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from bridges.modbus import profiles
-from bridges.modbus.codec import decode
 from heliobus import check
 from tests.helpers import ROOT
 
@@ -29,20 +28,6 @@ def test_every_example_is_a_configuration_without_a_fault(example: str, tmp_path
     out = io.StringIO()
     assert check.run(file, out) == 0
     assert "warning" not in out.getvalue()
-
-
-def test_a_counter_of_both_directions_may_be_called_the_import(tmp_path: Path) -> None:
-    section = PAGE.partition("**A meter with one counter**")[2].partition("\n- **")[0]
-    lines = re.findall(r"`(\w+: .*?)`", section)
-    (tmp_path / "mine.yaml").write_text("\n".join(lines))
-    mine = profiles.load("./mine.yaml", beside=tmp_path)
-    theirs = profiles.load("orno_we504", beside=tmp_path)
-    assert {row.name for row in mine.rows} ^ {row.name for row in theirs.rows} == {
-        "total_kwh",
-        "import_kwh",
-    }
-    image = {(3, 7): 0x12, (3, 8): 0xD687}
-    assert decode(mine.rows, {}, image) == {"import_kwh": 1234.567}
 
 
 def test_the_table_of_faults_quotes_what_is_said() -> None:

@@ -52,8 +52,8 @@ ONE_PHASE = {
     (3, 0x0148): "reactive_var",
     (3, 0x0150): "apparent_va",
     (3, 0x0158): "power_factor",
-    (3, 0xA000): "total_kwh",
-    (3, 0xA01E): "total_kvarh",
+    (3, 0xA000): "import_kwh",
+    (3, 0xA01E): "import_kvarh",
 }
 THREE_PHASES = {
     **ONE_PHASE,
