@@ -14,18 +14,18 @@ from typing import Any
 
 HERE = Path(__file__).parent.parent / "bridges" / "sunspec" / "models" / "standard"
 COLUMNS = ("offset", "size", "name", "type", "unit", "scale", "codes")
-# Mapped to fields by the bridge.
+# Mapped to fields by the bridge, and the common model.
 MAPPED = (
-    *((1,), (101, 102, 103), (111, 112, 113), (120,), (121,), (122,), (123,), (124,), (160,)),
-    *((201,), (202, 203, 204), (211, 212, 213, 214), (701,), (713,), (714,), (802,), (803,)),
+    *((1,), (101, 102, 103), (111, 112, 113), (120,), (121,), (123,), (124,), (160,)),
+    *((201,), (202, 203, 204), (211, 212, 213, 214)),
+    *((701,), (702,), (713,), (714,), (802,), (803,)),
 )
-# Seen in the chains of real devices; here so that `heliobus decode` can name their points.
+# In the chains of real devices, so that `heliobus decode` names their points: an AXS Port (2), SMA
+# (11, 12, 130; sunspec/pysunspec issue 7), a Fronius (122, 126, 131, 132), a Solren (402), a
+# hybrid inverter of OutBack (7xx).
 SEEN = (
-    *((126,), (127,), (128,), (129,), (130,), (131,), (132,), (401,), (402,), (403,), (404,)),
-    *((702,), (703,), (704,), (705,), (706,), (707,), (708,), (709,), (710,), (711,), (712,)),
-    *((715,), (2,), (11,), (12,), (125,), (133,), (134,), (135,), (136,), (137,), (138,), (139,)),
-    *((140,), (141,), (142,), (143,), (144,), (145,), (302,), (303,), (304,), (305,), (306,)),
-    *((307,), (308,), (804,)),
+    *((2,), (11,), (12,), (122,), (126,), (130,), (131,), (132,), (402,)),
+    *((703,), (704,), (705,), (706,), (707,), (708,), (709,), (710,), (711,), (712,), (715,)),
 )
 # The same code has a prefix in one of its models and none in another.
 PREFIXES = ("M_EVENT_", "gg")

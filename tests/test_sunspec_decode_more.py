@@ -175,14 +175,6 @@ def test_registers_that_only_look_like_a_model_are_refused(words: list[int]) -> 
 # ---------------------------------------------------------------------- models besides
 
 
-def test_a_model_without_points_of_its_own_begins_behind_its_header() -> None:
-    """Irradiance: nothing but a group of five registers that is repeated."""
-    found = decode_registers(40000, [*SUNS, *common(), 302, 5, 812, 650, *[0xFFFF] * 3, *END])
-    assert found["values"]["302#0.repeating[0].GHI"] == 812
-    assert found["values"]["302#0.repeating[0].POAI"] == 650
-    assert found["chain"][1] == {"addr": 40070, "id": 302, "len": 5}
-
-
 def test_the_network_models_of_inverters_are_named() -> None:
     link = [11, 13, 100, 3, 1, 0, 0x0040, 0xAD12, 0x3456, *[0] * 6]
     found = decode_registers(40000, [*SUNS, *common(), *link, *END])

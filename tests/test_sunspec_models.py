@@ -7,16 +7,13 @@ from typing import Any
 
 import pytest
 
-from bridges.sunspec import models
+from bridges.sunspec import mapping, models
+from bridges.sunspec.chain import COMMON
 from bridges.sunspec.codec import SHOWN_TYPES, Group, Point
 from scripts import sunspec_models
 from tests.helpers import further_vectors
 
 STANDARD = models.FOLDER / "standard"
-MAPPED = (
-    *(1, 101, 102, 103, 111, 112, 113, 120, 121, 122, 123, 124, 160, 201, 202, 203, 204),
-    *(211, 212, 213, 214, 701, 713, 714, 802, 803),
-)
 OUTBACK = further_vectors("outback_models.json") or {"models": {}}
 # The map of OutBack says otherwise; a MATE3S was seen to send -7200 for "never", in UTC+2.
 SIGNED = {"OB_Gen_Last_Run_Start_Time_GMT"}
@@ -61,9 +58,16 @@ def test_the_definitions_are_those_of_the_installed_pysunspec2() -> None:
     )
 
 
-def test_every_model_that_is_mapped_is_there() -> None:
-    assert set(MAPPED) <= set(models.files())
+def test_the_models_that_are_listed_as_mapped_are_mapped() -> None:
+    listed = {number for family in sunspec_models.MAPPED for number in family}
+    assert listed == {COMMON, *mapping.standard().models}
+
+
+def test_every_model_that_is_mapped_is_there_and_nothing_twice() -> None:
+    assert set(mapping.standard().models) <= set(models.files())
     assert {64110 + at for at in range(11)} | {64255} <= set(models.files())
+    families = (*sunspec_models.MAPPED, *sunspec_models.SEEN)
+    assert len({number for family in families for number in family}) == sum(map(len, families))
 
 
 def test_a_model_that_nobody_defined_is_none() -> None:

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from bridges.sunspec.chain import Chain, read_block, walk
 from bridges.sunspec.decoding import decode_registers
-from bridges.sunspec.scene import House, Size
 from bridges.sunspec.simulated_device import Device
+from bridges.sunspec.simulated_scene import House, Size
 from bridges.sunspec.simulator import SIMULATOR, VARIANTS, simulate, simulator
 from heliobus import components
 from heliobus.cli import cli

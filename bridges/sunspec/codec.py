@@ -54,21 +54,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Points that stand together. `count`: "" once, "*" as many as fit, else a point's name.
-
-    `begin` is where its points begin: some models have none of their own behind the header.
-    """
+    """Points that stand together. `count`: "" once, "*" as many as fit, else a point's name."""
 
     name: str
     points: tuple[Point, ...]
     groups: tuple["Group", ...] = ()
     count: str = ""
-    begin: int = 0
 
     @property
     def size(self) -> int:
         """Count the registers of its own points."""
-        return self.points[-1].offset + self.points[-1].size if self.points else self.begin
+        return self.points[-1].offset + self.points[-1].size if self.points else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,11 @@ last of them may be missing. `models/NOTICE` says where all this is from.
 import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bridges.sunspec.codec import HEADER, Group, Model, Point
+from bridges.sunspec.codec import Group, Model, Point
 
 FOLDER = Path(__file__).parent / "models"
 # What a row ends with where it is shorter: no unit, no scale factor, no codes.
@@ -39,7 +38,7 @@ def find(number: int) -> Model | None:
 
 @cache
 def _top(path: Path) -> Group:
-    return replace(_group(json.loads(path.read_bytes())), begin=HEADER)
+    return _group(json.loads(path.read_bytes()))
 
 
 def _group(raw: Mapping[str, Any]) -> Group:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from bridges.sunspec import mapping, models
 from bridges.sunspec.chain import MARKER
 from bridges.sunspec.codec import Value, encode
-from bridges.sunspec.scene import House, Size
+from bridges.sunspec.simulated_scene import House, Size
 from heliobus.errors import ConfigError
 from heliobus.line import Faults
 from heliobus.modbus import HOLDING, MOST_REGISTERS

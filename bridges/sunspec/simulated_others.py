@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from bridges.sunspec.codec import Value
-from bridges.sunspec.scene import House, Size
 from bridges.sunspec.simulated_device import Content, Kind
+from bridges.sunspec.simulated_scene import House, Size
 
 _SLEEPING, _MPPT = 2, 4
 _CHARGING, _DISCHARGING = 4, 3

@@ -6,8 +6,8 @@ Ports 1 to 3 have inverters, 4 and 5 charge controllers if any, 6 the battery mo
 from collections.abc import Mapping, Sequence
 
 from bridges.sunspec.codec import Value
-from bridges.sunspec.scene import House, Size
 from bridges.sunspec.simulated_device import Content, Kind
+from bridges.sunspec.simulated_scene import House, Size
 
 _BATTERY_AH = 1100.0
 _INVERTER_PORTS, _CHARGER_PORTS, _MONITOR_PORT = (1, 2, 3), (4, 5), 6

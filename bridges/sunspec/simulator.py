@@ -6,8 +6,8 @@ from types import MappingProxyType
 from zlib import crc32
 
 from bridges.sunspec import simulated_others, simulated_outback
-from bridges.sunspec.scene import House
 from bridges.sunspec.simulated_device import Device, Kind
+from bridges.sunspec.simulated_scene import House
 from heliobus.errors import ConfigError
 from heliobus.line import Faults
 from heliobus.modbus_slave import Slave
