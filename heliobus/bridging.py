@@ -71,15 +71,17 @@ class BridgeComponent(Component):
 
         May be called from any thread. What is not claimed yet is journaled, and sent afterwards.
         """
-        if device not in self._claims:
-            self.outbox.silence(device, silent=True)
         return self.outbox.put(device, kind, values, measured_s)
 
     # ------------------------------------------------------------------ the component
 
+    def may_publish(self, device: str) -> bool:
+        """Say whether a device is ours, as far as is known now: not so before it is claimed."""
+        return self._claims.holds(device)
+
     def begin(self) -> None:
         """Start the source, with its devices at rest until it is known whose they are."""
-        self._unsettle()
+        self._claim_by_s = time.monotonic() + CLAIM_WAIT_S
         self._source.start(self)
 
     def connected(self) -> None:
@@ -88,13 +90,8 @@ class BridgeComponent(Component):
         self._published.clear()
         self._announced.clear()
         self._former.clear()
-        self._unsettle()
-        self._source.connected()
-
-    def _unsettle(self) -> None:
         self._claim_by_s = time.monotonic() + CLAIM_WAIT_S
-        for device in self._claims.devices:
-            self.outbox.silence(device, silent=True)
+        self._source.connected()
 
     def take(self, message: Message) -> None:
         """Take in another's status or info, and what is the source's."""
@@ -188,14 +185,12 @@ class BridgeComponent(Component):
             self._faults.over(name, f"{name}: taken over")
             self._publish_info(name, devices[name])
             self._publish_availability(name, online=devices[name].online)
-            self.outbox.silence(name, silent=False)
             self.outbox.republish(name)
             self._source.allow(name, allowed=True)
 
     def _refuse(self) -> None:
         for name in self._claims.devices:
             if self._claims.refuses(name):
-                self.outbox.silence(name, silent=True)
                 self._source.allow(name, allowed=False)
                 self._faults.report(
                     name,

@@ -40,8 +40,8 @@ class Claims:
         return device in self._claims
 
     def holds(self, device: str) -> bool:
-        """Say whether a device is ours to speak for."""
-        return self._claims[device] in (Claim.CLAIMED, Claim.OURS)
+        """Say whether a device is ours to speak for; one not known yet is not. From any thread."""
+        return self._claims.get(device) in (Claim.CLAIMED, Claim.OURS)
 
     def refuses(self, device: str) -> bool:
         """Say whether a device is another's, as far as is known; also of one not known yet."""

@@ -89,6 +89,7 @@ class Component:
             rejects=self.rejects,
             waiting=self._waiting,
             settings=settings.journal,
+            may_publish=self.may_publish,
             simulated=settings.simulated,
         )
         self.simulated = settings.simulated
@@ -109,6 +110,10 @@ class Component:
 
     def finish(self) -> None:
         """Stop what `begin` started, while the bus is still there."""
+
+    def may_publish(self, device: str) -> bool:  # noqa: ARG002 - others have one of their own
+        """Say whether a device is ours to publish; from any thread."""
+        return True
 
     def interrupt(self) -> None:
         """End a call that keeps the loop from stopping; from a signal handler, also repeatedly."""

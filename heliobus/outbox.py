@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from heliobus import topics as t
@@ -39,7 +40,8 @@ MOST_RISING_MS = 60_000
 class Outbox:
     """The way of a reading from a component to the bus. `put` may be called from any thread.
 
-    `simulated`: no hardware is behind it, and each sample is marked so.
+    `may_publish(device)`: its samples go on the bus; else they are journaled only. It is called
+    from the same threads. `simulated`: no hardware is behind it, and each sample is marked so.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Outbox:
         rejects: "Rejects",
         waiting: "Waiting",
         settings: "JournalSettings",
+        may_publish: Callable[[str], bool] = lambda _: True,
         simulated: bool = False,
     ) -> None:
         self._name = name
@@ -69,7 +72,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._waiting = waiting
         self._newest: dict[str, bytes] = {}
-        self._silent: set[str] = set()
+        self._may_publish = may_publish
         self._flushed_s = time.monotonic()
         self.published = 0
 
@@ -101,13 +104,8 @@ class Outbox:
             elif measured.device != t.BUS:
                 self._show(measured)
 
-    def silence(self, device: str, *, silent: bool) -> None:
-        """Keep a device's samples off the bus (they are journaled all the same), or let them on."""
-        with self._lock:
-            (self._silent.add if silent else self._silent.discard)(device)
-
     def republish(self, device: str) -> None:
-        """Publish the newest state of a device again."""
+        """Publish the newest state of a device, again or because that may be done now."""
         with self._lock:
             payload = self._newest.get(device)
             if payload is not None:
@@ -168,7 +166,7 @@ class Outbox:
 
     def _publish(self, payload: bytes, device: str) -> None:
         self._newest[device] = payload
-        if device not in self._silent:
+        if self._may_publish(device):
             topic = self._topics.device(device, "state")
             self.published += self._bus.publish(topic, payload, retain=True)
 
