@@ -296,6 +296,39 @@ def test_another_word_order_is_guessed(bench: Bench) -> None:
         bridge.poll(link, "fast")
 
 
+ONLY_POWER = "extends: eastron_sdm72\nmodels: [M1]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((0, 327), "is 4.58225e-43, which is no measurement; is that its profile, and"),
+        ((230, 500), "is 2.11229e-38, which is no measurement; is that its profile, and"),
+        ((0, 0x43FA), "with 'words: little' it would be 500: is it set to that order?"),
+    ],
+    ids=["long", "two", "swapped"],
+)
+def test_a_device_known_by_its_power_alone_is_doubted_where_nobody_could_measure_it(
+    bench: Bench, words: tuple[int, int], told: str
+) -> None:
+    bench.device.held |= dict(zip((0x34, 0x35), words, strict=True))
+    bridge, link = bench.bridge(ONLY_POWER)
+    with pytest.raises(FrameError) as caught:
+        bridge.poll(link, "fast")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "power_w"), [((0, 0), 0.0), ((0x3C23, 0xD70A), 0.01), ((0xC37A, 0x4000), -250.25)]
+)
+def test_a_small_power_and_none_are_no_reason_for_doubt(
+    bench: Bench, words: tuple[int, int], power_w: float
+) -> None:
+    bench.device.held |= dict(zip((0x34, 0x35), words, strict=True))
+    bridge, link = bench.bridge(ONLY_POWER)
+    assert bridge.poll(link, "fast") == {"power_w": power_w}
+
+
 def test_what_was_plausible_once_is_not_doubted_later(bench: Bench) -> None:
     bridge, link = bench.bridge()
     bridge.poll(link, "fast")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridges.modbus import profiles
+from bridges.modbus.asking import Asker
 from bridges.modbus.registers import Group, Profile, Row
 from heliobus import contract
 from sinks.homeassistant.entities import entity, meaning
@@ -221,6 +222,16 @@ def test_where_each_value_is_a_request_what_changes_slowly_is_asked_slowly(name:
     assert profile.max_registers == 2
     fast = [row.name for row in profile.rows if row.group is Group.FAST]
     assert [name for name in fast if name.endswith("_c") or "_limit_" in name] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "requests"),
+    [("eastron_sdm120", 1), ("eastron_sdm72", 1), ("eastron_sdm72_v2", 2), ("eastron_sdm630", 2)],
+)
+def test_a_turn_of_a_meter_costs_few_requests(name: str, requests: int) -> None:
+    profile = profile_of(name)
+    fast = [row for row in profile.rows if row.group is Group.FAST]
+    assert len(Asker(profile, 1).blocks("fast", fast)) == requests
 
 
 # 1234.5 kWh as each maker has it, and where: what owners look at first, stated a second time.

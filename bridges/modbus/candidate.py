@@ -1,8 +1,8 @@
 """One profile that a device may have: its rows by group, and whether what it says fits."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from bridges.modbus.asking import Asker
 from bridges.modbus.codec import Image, decode
@@ -11,6 +11,8 @@ from bridges.modbus.registers import Group, Profile, Row
 from heliobus.errors import FrameError
 
 FIRST = "first"
+# Whole numbers, and floats in the other order of words, read as floats are mostly this near to 0.
+_NO_MEASUREMENT: Final = 1e-9
 
 
 class Candidate:
@@ -61,6 +63,8 @@ class Candidate:
         """Say whether a value of the probe is plausible."""
         probe = self.profile.probe
         least, most = (probe.least, probe.most) if probe else (None, None)
+        if 0 < abs(value) < _NO_MEASUREMENT:
+            return False
         return (least is None or value >= least) and (most is None or value <= most)
 
     def judge(self, image: Image) -> None:
@@ -80,7 +84,10 @@ class Candidate:
             return f"{self.profile.name} finds nothing to know it by"
         limits = {"at least": probe.least, "at most": probe.most}
         expected = " and ".join(f"{word} {n:g}" for word, n in limits.items() if n is not None)
-        return f"by {self.profile.name} its {probe.name} is {value:.6g}, expected {expected}"
+        told = f"by {self.profile.name} its {probe.name} is {value:.6g}"
+        if 0 < abs(value) < _NO_MEASUREMENT:
+            return f"{told}, which is no measurement"
+        return f"{told}, expected {expected}"
 
     def _advice(self, image: Image) -> str:
         probe = self.profile.probe
@@ -88,6 +95,6 @@ class Candidate:
             words = "big" if probe.little else "little"
             other = Candidate(in_order(self.profile, words), self.unit)
             value = other.probed(image)
-            if value is not None and other.fits(value) and abs(value) > math.ulp(1.0):
+            if value and other.fits(value):
                 return f"with 'words: {words}' it would be {value:.6g}: is it set to that order?"
         return f"is that its profile, and {self.unit} its unit id?"
