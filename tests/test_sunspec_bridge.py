@@ -619,6 +619,83 @@ def test_a_gateway_that_does_not_reach_its_device_means_silence() -> None:
             near.poll()
 
 
+def asked_at(far: Far, *starts: int) -> list[int]:
+    """Give those of these addresses that requests began at, and forget the requests."""
+    found = [start for _, start, _ in far.asked if start in starts]
+    far.asked.clear()
+    return found
+
+
+@pytest.mark.parametrize("code", [6, 10, 11], ids=["busy", "no path", "no answer"])
+def test_a_model_that_never_answers_costs_no_other_one(
+    code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = Far(common(), inverter(), meter(W=7), battery(SoC=50), END)
+    far.refused[40080] = code  # within the inverter, which is asked first
+    first, second, third = 40070, 40122, 40229
+    with connected(far) as near:
+        with pytest.raises(FrameError):
+            near.poll()
+        far.asked.clear()
+        for _ in range(3):
+            assert near.poll() == {"meter_1": {"power_w": 7}, "battery_1": {"soc_percent": 50}}
+            assert asked_at(far, first, second, third) == [second, third, first]
+        assert set(near.poll()) == {"meter_1", "battery_1"}
+        assert asked_at(far, first, second, third) == [second, third]
+        near.poll("layout")
+        far.asked.clear()
+        for once in ([second, third, first], [second, third]):
+            near.poll()
+            assert asked_at(far, first, second, third) == once
+        near.poll("layout")
+        far.refused.clear()
+        assert near.poll()[""]["output_w"] == 1500
+    assert caplog.text.count("dev: model 103 at 40070 cannot be read") == 1
+
+
+def test_a_model_that_once_answered_is_asked_on_when_it_falls_silent() -> None:
+    far = Far(common(), inverter(), meter(W=7), END)
+    with connected(far) as near:
+        near.poll()
+        far.refused[40130] = 11
+        for _ in range(5):
+            assert set(near.poll()) == {""}
+        far.refused.clear()
+        assert near.poll()["meter_1"] == {"power_w": 7}
+
+
+def test_a_device_that_goes_away_during_a_poll_costs_no_timeout_for_each_model() -> None:
+    far = Far(common(), inverter(), meter(W=7), battery(SoC=50), meter(W=8), END)
+    with connected(far) as near:
+        near.poll()
+        far.refused |= {40130: 11, 40240: 11, 40300: 11}
+        far.asked.clear()
+        blocks = (40070, 40122, 40229, 40293)
+        assert set(near.poll()) == {""}
+        assert len(asked_at(far, *blocks)) == 3
+        far.refused[40080] = 11
+        with pytest.raises(Silence):
+            near.poll()
+        assert len(asked_at(far, *blocks)) == 1
+
+
+def test_settings_that_never_come_do_not_fail_the_device() -> None:
+    far = Far(common(), inverter(), block(120, {"WRtg": 5000, "WRtg_SF": 0}), END)
+    far.refused[40130] = 11
+    with connected(far) as near:
+        with pytest.raises(Silence):
+            near.poll("slow")
+        near.poll()
+        for _ in range(3):
+            assert near.poll("slow") == {}
+        far.asked.clear()
+        near.poll("slow")
+        assert far.asked == []
+        far.refused[40080] = 11
+        with pytest.raises(Silence):
+            near.poll()
+
+
 def test_a_device_of_models_that_nobody_knows_says_so() -> None:
     with (
         connected(Far(common(), [64001, 2, 0, 0], END)) as near,

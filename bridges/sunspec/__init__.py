@@ -1,10 +1,15 @@
 """Bridge to devices that describe their registers by SunSpec: inverters, meters, batteries.
 
-A device is walked once: its chain of models says what it is, and which devices are behind it. From
-then on its models are read one by one, each with its scale factors. Nothing is ever written.
+A device is walked once (chain.py): its chain of models says what it is, and which devices are
+behind it (devices.py). From then on its models are read one by one, each with its scale factors.
+Registers become points by the definitions in models/ (codec.py), points become fields by the
+tables in mapping/ (mapping.py reads them, values.py applies them), and fields go to the device that
+they belong to (devices.py). All of that is pure; what asks, when, and what is done about devices
+that refuse or fall silent is here. Nothing is ever written.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +18,7 @@ from bridges.sunspec import models
 from bridges.sunspec.chain import COMMON, Block, Chain, Moved, read_block, unchanged, walk
 from bridges.sunspec.codec import HEADER, Reading, decode
 from bridges.sunspec.devices import ITSELF, Layout, identity, lay_out
-from bridges.sunspec.mapping import adapted, ported
+from bridges.sunspec.mapping import Mapped, adapted, ported
 from bridges.sunspec.options import Options
 from bridges.sunspec.resting import is_resting
 from bridges.sunspec.values import Values, plausible, turned
@@ -41,6 +46,8 @@ _OUTBACK_EVERY_S = 1.0
 # Illegal function, address or value, device failure: this model cannot be read. Others pass.
 _FOR_GOOD = range(1, 5)
 _NOT_THERE = 2  # illegal address
+# A model that never answers is left out after so many polls in which others did.
+_MOST_SILENCES = 3
 
 _ReadRegisters = Callable[[int, int], Sequence[int]]
 
@@ -64,6 +71,9 @@ class SunSpec:
         self._slow: dict[str, Values] = {}
         self._given: set[Block] = set()
         self._refused: set[Block] = set()
+        self._fell_silent: set[Block] = set()  # at their last turn
+        self._silences: Counter[Block] = Counter()  # while others answered
+        self._is_there = False  # the device answered at its last turn
         self._doubtful = False
         self._fresh = False  # walked since the last look
         self._resting = False
@@ -134,28 +144,47 @@ class SunSpec:
 
     def _ask(self, read: _ReadRegisters, group: str) -> dict[str, Mapping[str, Reading]]:
         """Read the models of a group. Raise FrameError where none can be read, Moved."""
+        is_there, self._is_there = self._is_there and group != _FAST, False
+        found: dict[str, Mapping[str, Reading]] = {}
+        refused: dict[Block, Refused] = {}
+        silent: dict[Block, FrameError] = {}
+        for block, mapped in self._wanted(group):
+            try:
+                found[block.name] = self._at_port(block, mapped.port, self._block(read, block))
+            except (Refused, Silence) as error:
+                if isinstance(error, Refused) and error.code in _FOR_GOOD:
+                    refused[block] = error
+                    continue
+                self._fell_silent.add(block)
+                if not found and not is_there:
+                    raise
+                silent[block] = error
+                if len(silent) > 1:  # perhaps it went away meanwhile: no timeout for each model
+                    break
+            else:
+                self._answered(block)
+        if refused and not found and group == _FAST:
+            raise next(iter(refused.values()))
+        self._is_there = is_there or bool(found)
+        self._leave_out(refused)
+        self._bear(silent)
+        return found
+
+    def _answered(self, block: Block) -> None:
+        self._given.add(block)
+        self._fell_silent.discard(block)
+        self._silences.pop(block, None)
+        self._faults.over(block.name, f"{self._name}: model {block.id} is read again")
+
+    def _wanted(self, group: str) -> list[tuple[Block, Mapped]]:
+        """Give the models of a group, those that fell silent last."""
         wanted = [
             (block, mapped)
             for device in self._layout.devices
             for block, mapped in device.blocks
             if mapped.slow == (group == _SLOW) and block not in self._refused
         ]
-        found: dict[str, Mapping[str, Reading]] = {}
-        refused: dict[Block, Refused] = {}
-        for block, mapped in wanted:
-            try:
-                found[block.name] = self._at_port(block, mapped.port, self._block(read, block))
-            except Refused as error:
-                if error.code not in _FOR_GOOD:
-                    raise
-                refused[block] = error
-            else:
-                self._given.add(block)
-                self._faults.over(block.name, f"{self._name}: model {block.id} is read again")
-        if refused and not found and group == _FAST:
-            raise next(iter(refused.values()))
-        self._leave_out(refused)
-        return found
+        return sorted(wanted, key=lambda each: each[0] in self._fell_silent)
 
     def _at_port(
         self, block: Block, port: str, points: Mapping[str, Reading]
@@ -187,7 +216,15 @@ class SunSpec:
                 self._doubtful = True
             self._report(block, error)
 
-    def _report(self, block: Block, error: Refused) -> None:
+    def _bear(self, silent: Mapping[Block, FrameError]) -> None:
+        """Go on without what fell silent, or was busy, while others answered."""
+        for block, error in silent.items():
+            self._silences[block] += 1
+            if block not in self._given and self._silences[block] >= _MOST_SILENCES:
+                self._refused.add(block)
+            self._report(block, error)
+
+    def _report(self, block: Block, error: FrameError) -> None:
         self._faults.report(
             block.name,
             f"{self._name}: model {block.id} at {block.at} cannot be read ({error}); going on"
