@@ -252,6 +252,36 @@ def test_a_battery_s_power_is_positive_while_it_charges(
         assert math.copysign(1, float(str(own["battery_a"]))) == math.copysign(1, battery_w)
 
 
+def test_the_sign_that_a_battery_s_state_has_shown_holds_while_it_is_silent() -> None:
+    far = Far(common(), battery(ChaSt=6, W=100, A=2), END)
+
+    def battery_w(**values: Value) -> Any:
+        far.put(common(), battery(**values), END)
+        return near.poll()[""]["battery_w"]
+
+    with connected(far) as near:
+        assert battery_w(ChaSt=6, W=100) == -100  # nothing is known yet
+        assert battery_w(ChaSt=4, W=2000, A=40) == 2000
+        assert battery_w(ChaSt=6, W=100) == 100
+        assert battery_w(W=-100) == -100
+        assert battery_w(ChaSt=3, W=5) == -5  # the state is late: one reading turns no sign
+        assert battery_w(ChaSt=6, W=100, A=2) == 100
+        assert near.poll()[""]["battery_a"] == 2
+        near.bridge.forget()
+        assert battery_w(ChaSt=6, W=100) == -100
+        assert battery_w(ChaSt=4, W=-2000) == 2000
+        assert battery_w(ChaSt=6, W=-100) == 100
+
+
+def test_each_battery_shows_its_own_sign() -> None:
+    far = Far(common(), battery(ChaSt=4, W=50), battery(ChaSt=4, W=-60), END)
+    with connected(far) as near:
+        near.poll()
+        far.put(common(), battery(ChaSt=6, W=50), battery(ChaSt=6, W=-60), END)
+        found = near.poll()
+        assert (found[""]["battery_w"], found["battery_1"]["battery_w"]) == (50, 60)
+
+
 def test_reserved_bits_are_no_alarms_and_unnamed_ones_are() -> None:
     evt1 = 1 << 1 | 1 << 27  # the last one is reserved
     with connected(Far(common(), battery(SoC=50, Evt1=evt1, Evt2=1 << 5), END)) as near:

@@ -17,7 +17,7 @@ from functools import partial
 from bridges.sunspec import models
 from bridges.sunspec.chain import COMMON, Block, Chain, Moved, read_block, unchanged, walk
 from bridges.sunspec.codec import HEADER, Reading, decode
-from bridges.sunspec.devices import ITSELF, Layout, identity, lay_out
+from bridges.sunspec.devices import ITSELF, Layout, Leanings, identity, lay_out
 from bridges.sunspec.mapping import Mapped, adapted, ported
 from bridges.sunspec.options import Options
 from bridges.sunspec.resting import is_resting
@@ -69,6 +69,7 @@ class SunSpec:
         self._layout = Layout.nothing()
         self._told: dict[str, Mapping[str, Reading]] = {}  # who they are, by the block
         self._slow: dict[str, Values] = {}
+        self._signs: Leanings = {}
         self._given: set[Block] = set()
         self._refused: set[Block] = set()
         self._fell_silent: set[Block] = set()  # at their last turn
@@ -108,6 +109,7 @@ class SunSpec:
     def forget(self) -> None:
         """Doubt what was learned: another device may be there, or one more behind it."""
         self._doubtful = True
+        self._signs = {}
 
     def poll(self, link: Master, group: str) -> Parts:
         """Ask one group. Raise FrameError, LinkError."""
@@ -236,7 +238,8 @@ class SunSpec:
     def _parts_of(self, readings: Mapping[str, Mapping[str, Reading]]) -> dict[str, Values]:
         told = {name: points for name, points in readings.items() if name in self._names}
         self._told.update(told)
-        found = self._layout.parts(readings)
+        self._signs = self._layout.leanings(readings, self._signs)
+        found = self._layout.parts(readings, self._signs)
         return {
             part: turned(values, self._options.inverted.get(part, ()))
             for part, values in found.items()
@@ -296,7 +299,7 @@ class SunSpec:
             found = ", ".join(str(block.id) for block in chain.blocks)
             raise FrameError(f"it has models {found}, of which heliobus can show none")
         if told != self._told:
-            self._slow = {}  # the ratings of another device
+            self._slow, self._signs = {}, {}  # of another device
         self._chain, self._layout, self._told = chain, layout, told
         self._refused.clear()
         self._doubtful, self._fresh = False, chain.sure

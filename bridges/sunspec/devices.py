@@ -8,16 +8,19 @@ gateway of OutBack has a device at each port of its HUB.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from bridges.sunspec import mapping as maps
 from bridges.sunspec.chain import COMMON, Block, Chain
 from bridges.sunspec.codec import Reading
 from bridges.sunspec.mapping import Maker, Mapped, Meanings
-from bridges.sunspec.values import Values, totals, turned, values_of
+from bridges.sunspec.values import Values, leanings, totals, turned, values_of
 from heliobus.bridge import Identity
 
 Readings: TypeAlias = Mapping[str, Mapping[str, Reading]]  # by block, such as 64117#1, and path
+Leanings: TypeAlias = Mapping[str, Mapping[str, float]]  # by block and field
+_NONE: Leanings = MappingProxyType({})
 
 ITSELF = ""
 _GATEWAY = "gateway"
@@ -41,10 +44,10 @@ class Device:
         """Say whether there is a battery in this part of the chain."""
         return any(mapped.storage for _, mapped in self.blocks)
 
-    def values(self, readings: Readings, *, is_hybrid: bool) -> Values:
+    def values(self, readings: Readings, signs: Leanings, *, is_hybrid: bool) -> Values:
         """Give its fields, as far as its blocks were read."""
         found = [
-            (mapped, readings[block.name])
+            (mapped.leaning(signs.get(block.name, {})), readings[block.name])
             for block, mapped in self.blocks
             if block.name in readings
         ]
@@ -80,10 +83,20 @@ class Layout:
         """Say whether nothing of it is known."""
         return not self.is_gateway and not any(device.blocks for device in self.devices)
 
-    def parts(self, readings: Readings) -> dict[str, Values]:
+    def leanings(self, readings: Readings, before: Leanings) -> Leanings:
+        """Add what was seen now to what was seen of signs before."""
+        found = {**before}
+        for device in self.devices:
+            for block, mapped in device.blocks:
+                seen = leanings(mapped, readings.get(block.name, {}))
+                known = found.get(block.name, {})
+                found[block.name] = {**known, **{n: known.get(n, 0) + x for n, x in seen.items()}}
+        return found
+
+    def parts(self, readings: Readings, signs: Leanings = _NONE) -> dict[str, Values]:
         """Give the fields of each device of which something was read."""
         return {
-            device.part: device.values(readings, is_hybrid=device.part in self.hybrid)
+            device.part: device.values(readings, signs, is_hybrid=device.part in self.hybrid)
             for device in self.devices
             if any(block.name in readings for block, _ in device.blocks)
         }

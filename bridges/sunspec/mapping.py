@@ -3,6 +3,7 @@
 Their language is told at the top of `mapping/standard.yaml`.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -60,6 +61,16 @@ class Mapped:
     port: str = ""
     pairs: tuple[int, ...] = ()
     identity: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def leaning(self, signs: Mapping[str, float]) -> "Mapped":
+        """Take the signs of fields as the device was seen to mean them."""
+        rules = tuple(
+            replace(rule, times=math.copysign(rule.times, sign))
+            if (sign := signs.get(rule.name))
+            else rule
+            for rule in self.rules
+        )
+        return replace(self, rules=rules)
 
 
 @dataclass(frozen=True, slots=True)

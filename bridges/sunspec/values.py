@@ -37,6 +37,17 @@ def values_of(found: Sequence[tuple[Mapped, Readings]], *, is_hybrid: bool = Fal
     return _finished(values, is_hybrid=is_hybrid)
 
 
+def leanings(mapped: Mapped, readings: Readings) -> Mapping[str, float]:
+    """Tell which sign what flows in has here, by field: the farther from 0, the surer."""
+    found = {}
+    for rule in mapped.rules:
+        sign = _toward(rule, readings)
+        own = readings.get(rule.of[0][0])
+        if sign is not None and own is not None and isinstance(own.value, int | float):
+            found[rule.name] = sign * own.value
+    return found
+
+
 def plausible(values: Values, rated_w: float | None) -> Values:
     """Leave out power that the device cannot have."""
     if not rated_w:
@@ -163,11 +174,18 @@ def _worded(rule: Rule) -> bool:
 def _number(rule: Rule, number: float, readings: Readings) -> float:
     if rule.manner == "share" and abs(number) > 1:
         return number / 100
-    toward = readings.get(rule.toward)
-    if toward is not None and isinstance(toward.value, int) and toward.value in rule.signs:
-        return abs(number) * rule.signs[toward.value]
+    if (sign := _toward(rule, readings)) is not None:
+        return abs(number) * sign
     # + 0: minus nothing is nothing.
     return number if rule.times == 1 else round(number * rule.times, _DIGITS) + 0
+
+
+def _toward(rule: Rule, readings: Readings) -> int | None:
+    """Give the sign that the state of the device asks for, None where it tells nothing."""
+    state = readings.get(rule.toward)
+    if state is None or not isinstance(state.value, int):
+        return None
+    return rule.signs.get(state.value)
 
 
 def _alarms(rule: Rule, readings: Readings) -> list[str] | None:
