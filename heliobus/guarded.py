@@ -28,6 +28,9 @@ from heliobus.modbus import (
     check_refused,
 )
 
+# A connection that has carried so many answers was meant to be kept. Some devices close each after
+# an answer, or when they have not been asked for a while; many of ours ask for 40 things in a turn.
+_KEPT_ANSWERS = 100
 # The other framing is tried after so many silent requests, and so seldom.
 _SILENCES = 2
 _TRY_OTHER_S = 300.0
@@ -46,7 +49,8 @@ class Guarded:
         self._line = line
         self._scheme = address.scheme
         self._link: Link | None = None
-        self._is_proven = False  # this link has carried an answer
+        self._answers = 0  # that this link has carried
+        self.losses = 0
         self._closing = threading.Event()
         self._unanswered: dict[int, set[Read]] = defaultdict(set)  # by unit
         self._deaf: set[int] = set()  # units that may know no loop-back
@@ -84,6 +88,11 @@ class Guarded:
             more, following = question.objects(self._answer(question, manner))
             objects.update(more)
         return objects
+
+    def release(self) -> None:
+        """Let go of a TCP connection until the next request; a serial line stays open."""
+        if self._scheme in _OTHER:
+            self._drop()
 
     def close(self) -> None:
         """Close; what waits in another thread ends with LinkError. Safe to call twice."""
@@ -165,7 +174,7 @@ class Guarded:
                 pdu = self._ask(link, question, manner)
             except FrameError:
                 # To a server of Modbus TCP, RTU frames one after another can look like a write.
-                if self._scheme == "socket" and not self._is_proven:
+                if self._scheme == "socket" and not self._answers:
                     self._drop()
                 raise
             except LinkError as error:
@@ -174,14 +183,15 @@ class Guarded:
                     raise
                 if is_new:
                     raise Silence(f"{question}: connection closed without an answer") from error
+                self.losses += self._answers >= _KEPT_ANSWERS
                 continue
-            self._is_proven = True
+            self._answers += 1
             return pdu
 
     def _open(self) -> Link:
         link = open_link(self.url, line=self._line)
         link.tap = self._on_bytes
-        self._link, self._is_proven = link, False
+        self._link, self._answers = link, 0
         if self._closing.is_set():
             link.close()
             raise LinkError(f"{self.name}: closed")

@@ -44,6 +44,10 @@ class Master(Protocol):
         """Give the objects of basic device identification (function 0x2B/0x0E). Raise as `read`."""
         ...
 
+    def release(self) -> None:
+        """Let go of a TCP connection until the next request, so that others can connect."""
+        ...
+
     def close(self) -> None:
         """Close; safe to call twice."""
         ...

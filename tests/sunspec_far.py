@@ -8,6 +8,7 @@ from bridges.sunspec import SunSpec, models
 from bridges.sunspec.codec import Value, encode
 from heliobus.bridge import Identity
 from heliobus.line import Faults
+from heliobus.modbus import HOLDING
 from heliobus.modbus_slave import Slave
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
@@ -16,6 +17,7 @@ from heliobus.simulation import serve_tcp
 SUNS = (0x5375, 0x6E53)
 END = (0xFFFF, 0)
 UNIT = 1
+_ILLEGAL_FUNCTION = 1
 
 
 def block(number: int, values: Mapping[str, Value], *, length: int | None = None) -> list[int]:
@@ -63,6 +65,8 @@ class Far:
         self.asked.append((function, start, count))
         if self.silent:
             return b""
+        if function != HOLDING:
+            return bytes([function | 0x80, _ILLEGAL_FUNCTION])
         codes = (code for at, code in self.refused.items() if start <= at < start + count)
         code = next(codes, 0) or self._code(start, count)
         if code:

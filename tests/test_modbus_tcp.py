@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from heliobus.errors import FrameError, LinkError
+from heliobus.guarded import Guarded
 from heliobus.link import Silence
 from heliobus.master import Manner, Master, open_master
 from heliobus.modbus import Read, Refused, rtu
@@ -66,6 +67,17 @@ def test_each_request_may_have_a_connection_of_its_own() -> None:
     assert far.connections == 3
 
 
+def test_a_connection_that_was_let_go_is_made_again() -> None:
+    far = far_tcp(answer)
+    with master_of(far) as master:
+        for _ in range(3):
+            assert master.read(READ, PATIENT) == REGISTERS
+            assert master.read(READ, PATIENT) == REGISTERS
+            master.release()
+            master.release()
+    assert far.connections == 3
+
+
 def test_an_answer_may_come_byte_by_byte() -> None:
     def reply(request: bytes) -> Sequence[bytes]:
         return [bytes([byte]) for byte in mbap(request, PDU)]
@@ -88,6 +100,31 @@ def test_a_device_that_hangs_up_after_each_answer_is_called_again(manner: Manner
         for _ in range(5):
             assert master.read(READ, manner) == REGISTERS
     assert far.connections == len(far.asked) == 5
+
+
+def test_a_kept_connection_that_is_lost_is_counted() -> None:
+    # What is carried from poll to poll may be of the device before.
+    far = far_tcp(lambda request: [mbap(request, PDU), *([CLOSE] if len(far.asked) == 120 else [])])
+    with master_of(far) as master:
+        for _ in range(120):
+            assert master.read(READ, PATIENT) == REGISTERS
+        assert losses(master) == 0
+        assert master.read(READ, PATIENT) == REGISTERS
+        assert losses(master) == 1
+
+
+@pytest.mark.parametrize("manner", [PATIENT, EACH], ids=["keep", "per request"])
+def test_connections_that_are_never_kept_for_long_are_no_losses(manner: Manner) -> None:
+    far = far_tcp(lambda request: [mbap(request, PDU), *([CLOSE] if len(far.asked) % 9 else [])])
+    with master_of(far) as master:
+        for _ in range(150):
+            master.read(READ, manner)
+        assert losses(master) == 0
+
+
+def losses(master: Master) -> int:
+    assert isinstance(master, Guarded)
+    return master.losses
 
 
 def test_a_device_that_hangs_up_instead_of_answering_is_asked_once_more() -> None:

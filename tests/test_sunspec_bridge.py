@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ from heliobus import contract
 from heliobus.bridge import Gateway, Identity, Sleeper
 from heliobus.errors import FrameError
 from heliobus.exchange import Silence
+from heliobus.line import Faults
 from heliobus.modbus import Refused
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
 from tests.helpers import further_vectors
-from tests.sunspec_far import END, Far, block, common, connected
+from tests.modbus_far import far_tcp, mbap
+from tests.sunspec_far import END, Far, Near, block, common, connected
 
 CONTRACT = contract.load()
 
@@ -747,6 +750,24 @@ def test_only_holding_registers_are_read_and_nothing_else_is_asked() -> None:
         for group in ("fast", "slow", "layout", "fast"):
             near.poll(group)
     assert {function for function, _, _ in far.asked} == {3}
+
+
+@pytest.mark.parametrize(("connect", "connections"), [("keep", 1), ("per_poll", 4)])
+def test_a_connection_is_kept_or_made_for_each_poll(connect: str, connections: int) -> None:
+    device = Far(common(), inverter(), meter(), block(120, {"WRtg": 1, "WRtg_SF": 0}), END)
+
+    def answer(request: bytes) -> Sequence[bytes]:
+        return [mbap(request, device.answer(request[7:], 0.0, Faults()))]
+
+    with far_tcp(answer) as far:
+        near = Near(far.url, {"connect": connect})
+        for group in ("fast", "slow", "fast"):
+            near.poll(group)
+        device.refused[40080] = 6
+        with pytest.raises(Refused):
+            near.poll()
+        near.master.close()
+    assert far.connections == connections
 
 
 # ---------------------------------------------------------------------- the chain over time

@@ -113,7 +113,19 @@ class SunSpec:
 
     def poll(self, link: Master, group: str) -> Parts:
         """Ask one group. Raise FrameError, LinkError."""
-        read = partial(self._read, link)
+        try:
+            return self._poll(partial(self._read, link), group)
+        finally:
+            if self._options.release:
+                link.release()
+
+    def asleep(self) -> Values | None:
+        """Give what an inverter says at night: nothing but that it is asleep."""
+        return {"mode": "asleep"} if self._resting else None
+
+    # ------------------------------------------------------------------ asking
+
+    def _poll(self, read: _ReadRegisters, group: str) -> Parts:
         self._look(read, again=group == _LAYOUT)
         if group == _LAYOUT:
             self._refused.clear()  # what was refused at dawn may be there by now
@@ -129,12 +141,6 @@ class SunSpec:
             self._name_parts()
             return Parts(found)
         return Parts(self._fast(found))
-
-    def asleep(self) -> Values | None:
-        """Give what an inverter says at night: nothing but that it is asleep."""
-        return {"mode": "asleep"} if self._resting else None
-
-    # ------------------------------------------------------------------ asking
 
     def _read(self, link: Master, start: int, count: int) -> Sequence[int]:
         try:

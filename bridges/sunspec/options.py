@@ -15,13 +15,17 @@ _SLOW_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`parts`: names on the bus; `inverted`: fields whose sign is turned; both by the part."""
+    """`parts`: names on the bus; `inverted`: fields whose sign is turned; both by the part.
+
+    `keep` a connection over a request, `release` it after a poll.
+    """
 
     unit: int
     bases: tuple[int, ...]
     timeout_s: float
     pause_s: float
     keep: bool
+    release: bool
     max_registers: int
     slow_s: float
     role: str
@@ -36,7 +40,8 @@ class Options:
             bases=(options["base"],) if "base" in options else BASES,
             timeout_s=_seconds(options.get("timeout", _TIMEOUT_S)),
             pause_s=_seconds(options.get("pause", 0.0)),
-            keep=options.get("connect", "keep") == "keep",
+            keep=options.get("connect") != "per_request",
+            release=options.get("connect") == "per_poll",
             max_registers=options.get("max_registers", MOST_REGISTERS),
             slow_s=_seconds(options.get("slow", _SLOW_S)),
             role=options.get("role", ""),
