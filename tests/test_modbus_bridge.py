@@ -354,6 +354,7 @@ def test_a_probe_of_another_group_is_asked_at_first_only(bench: Bench) -> None:
 OTHER = METER.replace("at: 0,", "at: 30,").replace("at: 2,", "at: 32,")
 WITH_VARIANT = METER.replace("probe:", "variants: [./other.yaml]\nprobe:")
 NAMED = OTHER.replace("probe:", "identified: 600V\nprobe:")
+TRISTAR = "models: [M1]\nvariants: [morningstar_tristar_mppt_600v]\n"
 
 
 def variants(bench: Bench, other: str = OTHER) -> tuple[Modbus, Master]:
@@ -380,6 +381,31 @@ def test_the_variant_that_names_itself_is_taken_whatever_fits(bench: Bench) -> N
     bridge, link = variants(bench, NAMED)
     assert bridge.poll(link, "fast")["voltage_v"] == 230.2
     assert bridge.identity == Identity("Acme Corp.", "M1-600V", "", "v2")
+
+
+def test_the_variant_that_names_itself_is_not_taken_where_its_probe_says_otherwise(
+    bench: Bench,
+) -> None:
+    bench.device.objects = {0: "Acme Corp.", 1: "M1-600V", 2: "v2"}
+    bridge, link = variants(bench, NAMED)
+    assert bridge.poll(link, "fast")["voltage_v"] == 230.1
+    bridge.forget()
+    bench.device.held[0] = 5
+    with pytest.raises(FrameError, match=r"by acme its voltage_v is 0\.5, .*; by other .* is 0, "):
+        bridge.poll(link, "fast")
+
+
+def test_a_tristar_of_600_v_with_old_firmware_is_read_as_the_others(bench: Bench) -> None:
+    bench.device.held = {0: 180, 2: 80, 24: 9830, 27: 32767, 50: 5}  # 54 V, 180 V: no half floats
+    bench.device.objects = {0: "Morningstar Corp.", 1: "TS-MPPT-60-600V-48", 2: "v01.01.18"}
+    bridge, link = bench.bridge("extends: morningstar_tristar_mppt\n" + TRISTAR)
+    values = bridge.poll(link, "fast")
+    assert values["battery_v"] == pytest.approx(53.998, abs=0.001)
+    assert values["pv_v"] == pytest.approx(179.995, abs=0.001)
+    bench.device.held |= {0: 0, 2: 0, 24: 0x5280, 27: 0x5DA0}  # half floats
+    bridge.forget()
+    values = bridge.poll(link, "fast")
+    assert (values["battery_v"], values["pv_v"]) == (52.0, 360.0)
 
 
 def test_a_device_that_names_no_variant_is_known_by_its_probe(bench: Bench) -> None:

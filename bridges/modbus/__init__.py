@@ -117,7 +117,7 @@ class Modbus:
         probes = [row for one in self._candidates for row in one.with_scales(one.probe)]
         image = Asker(self.profile, self.unit).ask(link, FIRST, probes)
         self._objects = self._identified(link, is_there=bool(image))
-        found = self._by_name() or self._by_probe(image)
+        found = self._by_name(image) or self._by_probe(image)
         if found is None:
             told = (one.told(one.probed(image)) for one in self._candidates)
             raise FrameError("; ".join(told))
@@ -138,17 +138,17 @@ class Modbus:
                 raise
         return {}
 
-    def _by_name(self) -> Candidate | None:
+    def _by_name(self, image: codec.Image) -> Candidate | None:
+        """Give what the device names itself, but where its probe says otherwise."""
         told = " ".join(self._objects.values())
         named = (one for one in self._candidates if one.profile.identified)
-        return next((one for one in named if one.profile.identified in told), None)
+        found = next((one for one in named if one.profile.identified in told), None)
+        value = found.probed(image) if found is not None else None
+        return found if found is None or value is None or found.fits(value) else None
 
     def _by_probe(self, image: codec.Image) -> Candidate | None:
-        for one in self._candidates:
-            value = one.probed(image)
-            if value is not None and one.fits(value):
-                return one
-        return None
+        probed = ((one, one.probed(image)) for one in self._candidates)
+        return next((one for one, value in probed if value is not None and one.fits(value)), None)
 
     # ------------------------------------------------------------------ groups
 
