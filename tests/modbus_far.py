@@ -14,6 +14,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Self, TypeAlias
 
 CLOSE = None  # hang up instead of the next piece
@@ -117,7 +118,8 @@ class _FarTcp(Far):
 
     def send(self, data: bytes) -> None:
         if self._connection is not None:
-            self._connection.sendall(data)
+            with suppress(OSError):  # it may hang up in this moment
+                self._connection.sendall(data)
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()

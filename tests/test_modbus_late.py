@@ -145,7 +145,8 @@ WAYS: dict[str, Callable[[Slave], Far]] = {
 def test_no_late_answer_is_ever_that_of_other_registers(way: str, loop_back: str) -> None:
     random, manner = Random(7), Manner(timeout_s=TIMEOUT_S)
     outcomes: Counter[str] = Counter()
-    with Slave(loop_back) as slave, master_of(WAYS[way](slave)) as master:
+    slave = Slave(loop_back)
+    with master_of(WAYS[way](slave)) as master, slave:
         for _ in range(ROUNDS):
             read = Read(1, 3, random.choice(STARTS), random.choice((2, 2, 2, 6)))
             outcomes[outcome(master, read, manner)] += 1
