@@ -232,9 +232,9 @@ def test_a_long_block_is_read_in_pieces_that_end_where_points_end() -> None:
     block = (64110, 420, *range(420))
     device = Registers(40000, SUNS, common(), block, END, most=100)
     assert read_block(device.read, Block(64110, 40070, 420), most=100) == block
-    starts = {start - 40070 for start, _ in device.asked}
-    # 196: an address of mail would go on to 211.
-    assert starts == {0, 100, 196, 296, 396}
+    starts = [start - 40070 for start, _ in device.asked]
+    # 196: an address of mail would go on to 211. 275, 419: scale factors of other pieces.
+    assert starts == [275, 419, 0, 100, 196, 296, 396, 275, 419]
     assert all(count <= 100 for _, count in device.asked)
 
 
@@ -258,6 +258,60 @@ def test_a_model_that_nobody_knows_is_read_as_it_comes() -> None:
     device = _device(block, END)
     assert read_block(device.read, Block(64001, 40070, 150), most=100) == block
     assert [count for _, count in device.asked] == [100, 52]
+
+
+AC = Block(701, 40070, 153)
+AC_WORDS = (701, 153, *range(2, 113), *[0] * 10, *range(123, 155))
+AT_W_SF = 40070 + 116
+
+
+class Changing(Registers):
+    """A device that changes a scale factor right before the requests of these numbers."""
+
+    def __init__(self, *parts: Sequence[int], at: int, before: Sequence[int], most: int) -> None:
+        super().__init__(40000, SUNS, common(), *parts, END, most=most)
+        self._at = at
+        self._before = before
+
+    def read(self, start: int, count: int) -> Sequence[int]:
+        if len(self.asked) in self._before:
+            self.words[self._at - self.start] += 1
+        return super().read(start, count)
+
+
+def test_scale_factors_that_come_apart_from_their_values_are_read_around_them() -> None:
+    device = Registers(40000, SUNS, common(), AC_WORDS, END, most=60)
+    assert read_block(device.read, AC, most=60) == AC_WORDS
+    scales = (40070 + 113, 10)
+    assert device.asked == [scales, (40070, 60), (40130, 60), (40190, 35), scales]
+
+
+def test_a_model_in_one_piece_needs_no_further_request_for_its_scale_factors() -> None:
+    device = Registers(40000, SUNS, common(), AC_WORDS, END)
+    assert read_block(device.read, AC) == AC_WORDS
+    assert device.asked == [(40070, 123), (40193, 32)]
+
+
+@pytest.mark.parametrize(("before", "requests"), [(1, 9), (2, 9), (3, 10), (4, 10)])
+def test_a_scale_factor_that_changes_between_the_pieces_has_the_model_read_again(
+    before: int, requests: int
+) -> None:
+    device = Changing(AC_WORDS, at=AT_W_SF, before=[before], most=60)
+    assert read_block(device.read, AC, most=60)[116] == 1
+    assert len(device.asked) == requests
+
+
+def test_scale_factors_that_go_on_changing_are_told() -> None:
+    device = Changing(AC_WORDS, at=AT_W_SF, before=[2, 7], most=60)
+    with pytest.raises(FrameError, match="model 701 at 40070: its scale factors change while it"):
+        read_block(device.read, AC, most=60)
+
+
+def test_scale_factors_before_strings_that_come_apart_are_read_around_them() -> None:
+    strings = (160, 8 + 8 * 20, *[0] * (8 + 8 * 20))
+    device = Registers(40000, SUNS, common(), strings, END)
+    assert read_block(device.read, Block(160, 40070, 168)) == strings
+    assert device.asked[0] == device.asked[-1] == (40072, 4)
 
 
 def test_a_block_that_has_moved_is_noticed_before_it_is_taken_for_another() -> None:

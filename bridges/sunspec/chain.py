@@ -8,13 +8,14 @@ and L registers; the number 65535 ends the chain. Devices end it in other ways, 
 was found until then is kept, and `warnings` says how it ended.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from bridges.sunspec import models
-from bridges.sunspec.codec import HEADER, Words, places
+from bridges.sunspec.codec import HEADER, Place, Words, places
 from heliobus.errors import FrameError
 from heliobus.exchange import Silence
 from heliobus.modbus import MOST_REGISTERS, Refused
@@ -30,6 +31,7 @@ _ADDRESSES = 0x10000
 _MOST_MODELS = 200
 # Illegal function, address, value; device failure: there is nothing more. Others pass (busy).
 _NOTHING_THERE = range(1, 5)
+_TRIES = 2  # to read a block whose scale factors stay as they are
 _FAILED = 4  # it may be starting
 _TOO_LONG = (
     "model {number} at {at} says it has {length} registers, which is more than there are;"
@@ -161,13 +163,28 @@ def unchanged(read: Read, chain: Chain) -> bool:
 def read_block(read: Read, block: Block, *, most: int = MOST_REGISTERS) -> tuple[int, ...]:
     """Give a block with its header, read in pieces that end where points end.
 
-    The header must be as it was, even where it costs a request. Raise Moved, and what `read`
-    raises.
+    The header must be as it was, even where it costs a request; and so must scale factors that
+    come in another piece than their values, before and after: some makers change them with the
+    power. Raise Moved, FrameError where they go on changing, and what `read` raises.
     """
+    apart = _apart(block, most)
+    for _ in range(_TRIES):
+        before = _words_at(read, block, apart, most)
+        words = _pieces(read, block, most)
+        scales = [words[at] for at in apart]
+        if before == scales == _words_at(read, block, apart, most):
+            return words
+    raise FrameError(
+        f"model {block.id} at {block.at}: its scale factors change while it is read in pieces;"
+        " set max_registers to 125"
+    )
+
+
+def _pieces(read: Read, block: Block, most: int) -> tuple[int, ...]:
     whole = HEADER + block.length
     words: list[int] = []
     while len(words) < whole:
-        stop = _stop(block, words, most)
+        stop = _stop(block, len(words), words, most)
         words += read(block.at + len(words), stop - len(words))
         if tuple(words[:HEADER]) != (block.id, block.length):
             raise Moved(
@@ -177,15 +194,45 @@ def read_block(read: Read, block: Block, *, most: int = MOST_REGISTERS) -> tuple
     return tuple(words)
 
 
-def _stop(block: Block, words: Words, most: int) -> int:
-    """Give where the next piece ends: where a point ends, else where it must."""
-    limit = min(len(words) + most, HEADER + block.length)
+def _stop(block: Block, at: int, words: Words, most: int) -> int:
+    """Give where the piece that begins at `at` ends: where a point ends, else where it must."""
+    limit = min(at + most, HEADER + block.length)
     if limit == HEADER + block.length:
         return limit
+    ends = (place.at + place.point.size for place in _places(block, words))
+    return max((end for end in ends if at < end <= limit), default=limit)
+
+
+def _places(block: Block, words: Words) -> Sequence[Place]:
     model = models.find(block.id)
-    laid_out = places(model, block.length, words) if model else ()
-    ends = (place.at + place.point.size for place in laid_out)
-    return max((end for end in ends if len(words) < end <= limit), default=limit)
+    return places(model, block.length, words) if model else ()
+
+
+def _apart(block: Block, most: int) -> Sequence[int]:
+    """Give where the scale factors are that come in another piece than one of their values."""
+    header, ends = (block.id, block.length), [0]
+    while ends[-1] < HEADER + block.length:
+        ends.append(_stop(block, ends[-1], header, most))
+    if len(ends) == 2:  # noqa: PLR2004 - one piece
+        return ()
+    return sorted(
+        {
+            place.scale_at
+            for place in _places(block, header)
+            if place.scale_at is not None
+            and bisect_right(ends, place.at) != bisect_right(ends, place.scale_at)
+        }
+    )
+
+
+def _words_at(read: Read, block: Block, offsets: Sequence[int], most: int) -> list[int]:
+    """Read some registers of a block, those that stand together at once."""
+    words: list[int] = []
+    while len(words) < len(offsets):
+        left = offsets[len(words) :]
+        count = sum(at == left[0] + number for number, at in enumerate(left[:most]))
+        words += read(block.at + left[0], count)
+    return words
 
 
 def _header(read: Read, at: int) -> tuple[int, int]:
