@@ -130,16 +130,12 @@ class Maker:
 
     def _row(self, written: Written, known: "Field | None") -> Row:
         values = {**{key: self._defaults[key] for key in _DEFAULTS}, **written.values}
-        kind = values["type"]
+        kind, of = values["type"], values.get("of", "")
         for key, types in _KEYS.items():
             if key in written.values and kind not in types:
                 written.fault(f"goes with type: {_any_of(types)}, not with {kind}", key)
-        of = values.get("of", "")
         count = _count(written, of or kind)
         up, down = _factors(written, known)
-        is_flag = known is not None and known.type == "boolean" and kind == "bits"
-        code = f"{written.name}_code"
-        has_code = kind == "enum" and known is not None and self._contract.field(self._kind, code)
         row = Row(
             name=written.name,
             at=values["at"],
@@ -156,16 +152,18 @@ class Maker:
             most=values.get("max"),
             texts=_texts(written, kind, count),
             group=Group(values.get("group", "fast")),
-            code_name=code if has_code else "",
-            is_flag=is_flag,
+            code_name=self._code_name(written, kind, known),
+            is_flag=known is not None and known.type == "boolean" and kind == "bits",
             of=of,
         )
-        if row.end - 1 > _LAST:
-            told = f"its last register would be {row.end - 1}, expected at most {_LAST}"
-            written.fault(told, "at")
-        if row.least is not None and row.most is not None and row.least > row.most:
-            written.fault(f"found {row.least:g}, which is above max {row.most:g}", "min")
+        _check_range(written, row)
         return row
+
+    def _code_name(self, written: Written, kind: str, known: "Field | None") -> str:
+        """Name the field that has the number of an enum, "" where there is none."""
+        code = f"{written.name}_code"
+        has_code = kind == "enum" and known is not None and self._contract.field(self._kind, code)
+        return code if has_code else ""
 
 
 # ---------------------------------------------------------------------- the parts of a row
@@ -245,6 +243,15 @@ def _texts(written: Written, kind: str, count: int) -> dict[int, str]:
             written.fault(f"the number {number} is there twice; delete one", key, word)
         found.setdefault(number, text)
     return found
+
+
+def _check_range(written: Written, row: Row) -> None:
+    """Note registers beyond the last one, and limits that exclude each other."""
+    if row.end - 1 > _LAST:
+        told = f"its last register would be {row.end - 1}, expected at most {_LAST}"
+        written.fault(told, "at")
+    if row.least is not None and row.most is not None and row.least > row.most:
+        written.fault(f"found {row.least:g}, which is above max {row.most:g}", "min")
 
 
 # ---------------------------------------------------------------------- against the field
