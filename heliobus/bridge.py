@@ -59,7 +59,11 @@ class Parts:
 
 
 class Port(Protocol):
-    """An open way to devices, as the loop sees it; what it carries is between it and its bridge."""
+    """An open way to devices, as the loop sees it; what it carries is between it and its bridge.
+
+    One that opens itself anew may count in `losses` how often it has lost what it should have kept:
+    then nothing is carried on.
+    """
 
     url: str
     name: str

@@ -50,7 +50,7 @@ class Guarded:
         self._scheme = address.scheme
         self._link: Link | None = None
         self._answers = 0  # that this link has carried
-        self.losses = 0
+        self.losses = 0  # of connections that were kept
         self._closing = threading.Event()
         self._unanswered: dict[int, set[Read]] = defaultdict(set)  # by unit
         self._deaf: set[int] = set()  # units that may know no loop-back

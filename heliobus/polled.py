@@ -4,7 +4,7 @@ A gateway answers for others, too: each of them, and the device itself, is a `Me
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
@@ -18,6 +18,9 @@ LONGEST_BACK_OFF_S = 60.0
 MISSED_BEATS = 2
 # A group that fits in no gap between beats is asked all the same after waiting so many beats.
 PATIENCE_BEATS = 3
+# What is silent for longer does not sleep: outside the polar circles a night has less than a day,
+# and the rest is for snow and fog in the morning.
+LONGEST_SLEEP_S = 36 * 3600.0
 ITSELF = ""  # the name of the part that is no part
 _SHARES = (0.50, 0.95)
 
@@ -57,19 +60,20 @@ class Member:
 
     @property
     def about(self) -> Part:
-        """Give what it is, as far as is known."""
+        """Give what it is, as far as is known; while it is offline, what it was."""
         bridge, options = self.device.bridge, self.device.settings.options
         if self.part == ITSELF:
-            role: str = options.get("role", "") or getattr(bridge, "role", "")
-            return Part(bridge.kind, bridge.identity, role)
-        if isinstance(bridge, Gateway):  # which may have forgotten what is behind it
+            if self.presence is not Presence.OFFLINE or not self._about.kind:
+                role: str = options.get("role", "") or getattr(bridge, "role", "")
+                self._about = Part(bridge.kind, bridge.identity, role)
+        elif isinstance(bridge, Gateway):  # which may have forgotten what is behind it
             self._about = bridge.parts.get(self.part, self._about)
         return self._about
 
     def show(self, published: Values) -> None:
         """Note which fields are published; another thread may be reading."""
         every_s = self.device.every_s
-        new = {name: every_s[name] for name in published if name not in self.cadence_s}
+        new = {n: every_s[self.part, n] for n in published if n not in self.cadence_s}
         if new:
             self.cadence_s = {**self.cadence_s, **new}
 
@@ -85,19 +89,25 @@ class Polled:
         self.polls = 0
         self.errors = 0
         self.error = ""
-        self.failures = 0
-        self.every_s: dict[str, float] = {}  # of every field that has come so far
+        self.every_s: dict[tuple[str, str], float] = {}  # of every part's field so far
         self.itself = Member(self, ITSELF)
         self._members = {ITSELF: self.itself}
         self._beat_is_late = False
         self._durations_s: deque[float] = deque(maxlen=200)
-        self._carried: dict[str, Mapping[str, Values]] = {}
+        self._carried: dict[str, dict[str, Values]] = {}  # by the group and the part
         self._due_s: dict[str, float] = {}
+        self._failures: Counter[str] = Counter()  # of each group, in a row
+        self._sleeps_since_s: float | None = None
 
     @property
     def beat(self) -> Group:
         """Give the group that publishes."""
         return self.bridge.groups[0]
+
+    @property
+    def failures(self) -> int:
+        """Count the beats in a row that have failed."""
+        return self._failures[self.beat.name]
 
     @property
     def members(self) -> list[Member]:
@@ -115,6 +125,12 @@ class Polled:
         """Start anew on a freshly opened link: the beat first, then all others."""
         self._carried.clear()
         self._due_s = {group.name: now_s for group in self.bridge.groups}
+
+    def lost(self, now_s: float) -> None:
+        """Carry nothing on: its connection was lost, and is there again. The beat has its time."""
+        self._carried.clear()
+        for group in self.bridge.groups[1:]:
+            self._due_s[group.name] = now_s
 
     def next(self, now_s: float) -> tuple[float, Group]:
         """Give the group to ask next and when."""
@@ -150,16 +166,22 @@ class Polled:
         """Take in an answer; give the whole samples by the part where it was the beat."""
         self.polls += 1
         self._durations_s.append(duration_s)
-        parts = _parts(answer)
-        for values in parts.values():
-            self.every_s.update(dict.fromkeys(values, group.every_s))
+        self._failures[group.name] = 0
+        parts = self._told(answer, group)
         if group.name != self.beat.name:
-            self._carried[group.name] = parts
+            self._carried[group.name] = dict(parts)
             return None
-        self.failures = 0
+        self._sleeps_since_s = None
         self._beat_is_late = False
         self.error = ""
         return {part: {**self._carried_of(part), **values} for part, values in parts.items()}
+
+    def _told(self, answer: Values | Parts, group: Group) -> Mapping[str, Values]:
+        """Give an answer by the part, and note how often its fields come."""
+        parts = answer.values if isinstance(answer, Parts) else {ITSELF: answer}
+        for part, values in parts.items():
+            self.every_s |= {(part, name): group.every_s for name in values}
+        return parts
 
     def _carried_of(self, part: str) -> Values:
         merged: Values = {}
@@ -168,7 +190,10 @@ class Polled:
         return merged
 
     def absent(self, answered: Iterable[str]) -> list[Member]:
-        """Note which parts are not in a beat's answer; give those that have missed two."""
+        """Note which parts are not in a beat's answer; give those that have missed two.
+
+        Of these nothing is carried.
+        """
         there = {ITSELF, *answered}
         absent = [member for member in self.members if member.part not in there]
         for part in there:
@@ -176,35 +201,40 @@ class Polled:
         for member in absent:
             member.missed_beats += 1
             member.missed += member.presence is Presence.ONLINE
-        return [member for member in absent if member.missed_beats >= MISSED_BEATS]
+        gone = [member for member in absent if member.missed_beats >= MISSED_BEATS]
+        for carried in self._carried.values():
+            for member in gone:
+                carried.pop(member.part, None)
+        return gone
 
     def failed(self, group: Group, error: str, now_s: float) -> None:
         """Note that a group was not answered: its old values are dropped."""
         self.errors += 1
         self.error = error
         self._carried.pop(group.name, None)
-        if group.name == self.beat.name:
-            self.failures += 1
-            self._due_s[group.name] = max(
-                self._due_s[group.name], now_s + back_off_s(self.failures)
-            )
-        elif math.isinf(group.every_s):
+        self._failures[group.name] += 1
+        if math.isinf(group.every_s):
             self._due_s[group.name] = now_s + LONGEST_BACK_OFF_S
+            return
+        self._due_s[group.name] = max(
+            self._due_s[group.name], now_s + back_off_s(self._failures[group.name])
+        )
 
     def slept(self, now_s: float) -> None:
         """Note that a silent device is asleep, which is no error: only its beat is asked now."""
-        self.failures += 1
+        self._failures[self.beat.name] += 1
+        if self._sleeps_since_s is None:
+            self._sleeps_since_s = now_s
         self.error = ""
         self.begin(now_s + back_off_s(self.failures))
 
-    def asleep(self) -> Mapping[str, Values] | None:
+    def asleep(self, now_s: float) -> Mapping[str, Values] | None:
         """Give what a silent device says in its sleep; None: it should be awake."""
-        if not isinstance(self.bridge, Sleeper) or (said := self.bridge.asleep()) is None:
+        since_s = now_s if self._sleeps_since_s is None else self._sleeps_since_s
+        if not isinstance(self.bridge, Sleeper) or now_s - since_s > LONGEST_SLEEP_S:
             return None
-        parts = _parts(said)
-        for values in parts.values():
-            self.every_s.update(dict.fromkeys(values, self.beat.every_s))
-        return parts
+        said = self.bridge.asleep()
+        return None if said is None else self._told(said, self.beat)
 
     def percentiles_ms(self) -> tuple[float, float] | None:
         """Give the median and the 95th percentile of the time of a poll."""
@@ -213,7 +243,3 @@ class Polled:
             return None
         half_s, most_s = (rising_s[round(share * (len(rising_s) - 1))] for share in _SHARES)
         return round(half_s * 1000, 1), round(most_s * 1000, 1)
-
-
-def _parts(answer: Values | Parts) -> Mapping[str, Values]:
-    return answer.values if isinstance(answer, Parts) else {ITSELF: answer}

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from heliobus.bridge import Group, Port
+from heliobus.bridge import Group, Parts, Port
 from heliobus.errors import FrameError, LinkError
 from heliobus.faults import Faults
 from heliobus.link import Silence, open_link
@@ -45,6 +45,8 @@ class Poller:
         self._on_sample = on_sample
         self._on_change = on_change
         self._link: Port | None = None
+        self._losses = 0
+        self._got = b""  # in answer to what was sent last, to be logged
         self._failures = 0  # of the link, in a row
         self._faults = Faults(log)
         self._wake = threading.Event()
@@ -103,8 +105,9 @@ class Poller:
     def _open_and_serve(self) -> None:
         link = self._link = self._open()
         try:
+            self._losses = 0
             if log.isEnabledFor(logging.DEBUG):
-                link.tap = self._log_bytes
+                link.tap = self._tap
             self._serve(link)
         finally:
             self._link = None
@@ -115,22 +118,32 @@ class Poller:
         opened: Port = getattr(bridges[0], "open_link", _open_bytes)(self.url, bridges)
         return opened
 
-    def _log_bytes(self, direction: str, data: bytes) -> None:
-        log.debug("%s %s %s", self.url, direction, data.hex(" "))
+    def _tap(self, direction: str, data: bytes) -> None:
+        """Log what is sent, and in one line what came after it."""
+        if direction == "rx":
+            self._got += data
+            return
+        self._log_got()
+        log.debug("%s tx %s", self.url, data.hex(" "))
+
+    def _log_got(self) -> None:
+        got, self._got = self._got, b""
+        if got:
+            log.debug("%s rx %s", self.url, got.hex(" "))
 
     def _lost(self, error: str) -> None:
         self._failures += 1
         awake, now_s = False, time.monotonic()
         for device in self.devices:
-            device.bridge.forget()
-            if device.allowed and (said := device.asleep()) is not None:
+            if device.allowed and (said := device.asleep(now_s)) is not None:
                 device.slept(now_s)
                 self._publish(device, said, now_s, Presence.ASLEEP)
-                continue
-            awake = True
-            device.error = error
-            device.errors += 1
-            self._gone(device)
+            else:
+                awake = True
+                device.error = error
+                device.errors += 1
+                self._gone(device)
+            device.bridge.forget()
         if awake:
             self._faults.report("link", f"{error}; trying again")
         self._pause(back_off_s(self._failures))
@@ -154,7 +167,7 @@ class Poller:
     def _ask(self, link: Port, device: Polled, group: Group) -> None:
         began_s = time.monotonic()
         try:
-            answer = device.bridge.poll(link, group.name)
+            answer = self._poll(link, device, group)
         except FrameError as error:
             if not self._stopping:
                 self._failed(link, device, group, error)
@@ -170,19 +183,33 @@ class Poller:
                 self._faults.over_all(f"{device.name} ", f"{device.name}: answers again")
             self._publish(device, samples, measured_s, Presence.ONLINE)
 
+    def _poll(self, link: Port, device: Polled, group: Group) -> Values | Parts:
+        try:
+            answer: Values | Parts = device.bridge.poll(link, group.name)
+            return answer
+        finally:
+            self._log_got()
+            losses = getattr(link, "losses", 0)
+            if losses != self._losses:
+                self._losses = losses
+                for one in self.devices:
+                    one.lost(time.monotonic())
+
     def _failed(self, link: Port, device: Polled, group: Group, error: FrameError) -> None:
         now_s = time.monotonic()
         device.asked(group, now_s)
         is_silent = group.name == device.beat.name and isinstance(error, Silence)
-        if is_silent and (said := device.asleep()) is not None:
+        if is_silent and (said := device.asleep(now_s)) is not None:
             device.slept(now_s)
             if device.failures >= MISSED_BEATS:
                 self._publish(device, said, now_s, Presence.ASLEEP)
-            return
-        device.failed(group, str(error), now_s)
-        self._report(link, device, group, error)
-        if device.failures >= MISSED_BEATS:
-            self._gone(device)
+        else:
+            device.failed(group, str(error), now_s)
+            self._report(link, device, group, error)
+            if device.failures >= MISSED_BEATS:
+                self._gone(device)
+        if group.name == device.beat.name and device.failures == MISSED_BEATS:
+            device.bridge.forget()  # another one may be in its place when something answers again
 
     def _report(self, link: Port, device: Polled, group: Group, error: FrameError) -> None:
         if group.name == device.beat.name:
@@ -212,6 +239,7 @@ class Poller:
         for device in self.devices:
             if not device.allowed and device.itself.presence in (Presence.ONLINE, Presence.ASLEEP):
                 self._gone(device)
+                device.bridge.forget()
 
     def _gone(self, device: Polled) -> None:
         device.begin(time.monotonic() + (back_off_s(device.failures) if device.failures else 0))

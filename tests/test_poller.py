@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import pairwise
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heliobus.bridge import Group, Identity
+from heliobus.bridge import Bridge, Group, Identity, Parts
 from heliobus.errors import FrameError, LinkError
-from heliobus.link import Link, ask
+from heliobus.link import Link, ask, open_link
 from heliobus.polled import PATIENCE_BEATS, Polled, Presence, back_off_s
 from heliobus.poller import Poller, stop_all
 from heliobus.sample import Values
@@ -51,8 +52,12 @@ class Letters:
         self.forgotten += 1
 
 
-def polled(name: str = "device", groups: Sequence[Group] = (BEAT,)) -> Polled:
-    device = Polled(DeviceSettings(name, groups[0].every_s, ""), Letters(groups))
+def polled(
+    name: str = "device",
+    groups: Sequence[Group] = (BEAT,),
+    bridge: Callable[[Sequence[Group]], Bridge[Any]] = Letters,
+) -> Polled:
+    device = Polled(DeviceSettings(name, groups[0].every_s, ""), bridge(groups))
     device.allowed = True
     return device
 
@@ -190,6 +195,27 @@ def test_a_group_that_is_asked_once_and_fails_is_asked_again_a_minute_later() ->
     assert plan.times("once")[1] - plan.times("once")[0] >= 60
 
 
+def test_a_slow_group_that_never_answers_costs_one_timeout_per_back_off() -> None:
+    slow = Group("slow", 10.0, 0.2)
+    plan = Plan(
+        polled(groups=[BEAT, slow]),
+        takes=lambda _, group: -3.0 if group is slow else group.wire_s,
+    ).run(600)
+    waits = [b - a - 3.0 for a, b in pairwise(plan.times("slow"))]
+    assert all(wait >= back for wait, back in zip(waits, (1, 2, 4, 8, 16, 32, 60), strict=False))
+    assert len(waits) < 20
+
+
+def test_a_slow_group_that_answers_again_has_its_cadence_again() -> None:
+    slow = Group("slow", 10.0, 0.2)
+    fails = iter([-0.2] * 6)
+    plan = Plan(
+        polled(groups=[BEAT, slow]),
+        takes=lambda _, group: next(fails, 0.2) if group is slow else group.wire_s,
+    ).run(300)
+    assert [b - a for a, b in pairwise(plan.times("slow")[-10:])] == pytest.approx([10.0] * 9)
+
+
 # ---------------------------------------------------------------------- values
 
 
@@ -221,6 +247,52 @@ def test_nothing_is_carried_over_a_lost_link() -> None:
     device.took(slow, {"a": 1}, 0.1)
     device.begin(9.0)
     assert device.took(BEAT, {"x": 1}, 0.1) == {"": {"x": 1}}
+
+
+def test_nothing_is_carried_over_a_connection_that_opened_itself_anew() -> None:
+    slow, once = Group("slow", 30.0, 1.0), Group("once", math.inf, 1.0)
+    device = polled(groups=[BEAT, slow, once])
+    device.begin(0.0)
+    device.itself.presence = Presence.ONLINE
+    for group, name in ((slow, "a"), (once, "b")):
+        device.asked(group, 1.0)
+        device.took(group, {name: 1}, 0.1)
+    device.asked(BEAT, 1.0)
+    assert device.next(2.0) == (5.0, BEAT)
+    device.lost(2.0)
+    assert device.took(BEAT, {"x": 1}, 0.1) == {"": {"x": 1}}
+    assert device.next(2.0) == (2.0, slow)
+    device.asked(slow, 2.0)
+    assert device.next(2.0) == (2.0, once)
+
+
+def test_nothing_is_carried_of_a_part_that_was_away() -> None:
+    slow = Group("slow", 300.0, 1.0)
+    device = polled(groups=[BEAT, slow])
+    device.begin(0.0)
+    device.took(slow, Parts({"1": {"a": 1}, "2": {"a": 2}}), 0.1)
+    device.took(BEAT, Parts({"1": {"x": 1}, "2": {"x": 2}}), 0.1)
+    device.absent(["1", "2"])
+    for _ in range(2):
+        device.took(BEAT, Parts({"1": {"x": 1}}), 0.1)
+        device.absent(["1"])
+    assert device.took(BEAT, Parts({"1": {"x": 1}, "2": {"x": 2}}), 0.1) == {
+        "1": {"a": 1, "x": 1},
+        "2": {"x": 2},
+    }
+
+
+def test_one_field_may_have_a_cadence_of_its_own_in_each_part() -> None:
+    slow = Group("slow", 300.0, 1.0)
+    device = polled(groups=[BEAT, slow])
+    device.begin(0.0)
+    device.took(slow, Parts({"1": {"a": 1}}), 0.1)
+    samples = device.took(BEAT, Parts({"1": {"x": 1}, "2": {"a": 2}}), 0.1)
+    assert samples is not None
+    for part, values in samples.items():
+        device.member(part).show(values)
+    assert device.member("1").cadence_s == {"a": 300.0, "x": 5.0}
+    assert device.member("2").cadence_s == {"a": 5.0}
 
 
 def test_the_cadence_of_each_published_field_is_known() -> None:
@@ -404,6 +476,147 @@ def test_a_lost_link_is_opened_again_and_everything_forgotten(
     assert device.bridge.forgotten == 1
     assert "connection lost; trying again" in caplog.text
     assert f"{line.url}: open again" in caplog.text
+
+
+def test_a_device_that_was_silent_is_learned_anew_and_not_before(
+    server: Server, room: Open
+) -> None:
+    line = server({"b": "x=1"})
+    device = polled(groups=[FAST])
+    one = room(line, device)
+    assert isinstance(device.bridge, Letters)
+    assert one.change() == ("device", Presence.ONLINE)
+    assert device.bridge.forgotten == 0
+    line.answers["b"] = "rubbish"
+    assert one.change() == ("device", Presence.OFFLINE)
+    wait_until(lambda: device.failures > 2, "one failure more", 20)
+    assert device.bridge.forgotten == 1
+    line.answers["b"] = "x=3"
+    assert one.change() == ("device", Presence.ONLINE)
+    assert device.bridge.forgotten == 1
+
+
+class Known(Letters):
+    """A bridge that learns the model at the first answer."""
+
+    def poll(self, link: Link, group: str) -> Values:
+        values = super().poll(link, group)
+        self.identity = Identity(model="M")
+        return values
+
+    def forget(self) -> None:
+        self.identity = Identity()
+
+
+def test_a_device_that_is_offline_is_still_called_what_it_was(server: Server, room: Open) -> None:
+    line = server({"b": "x=1"})
+    device = polled(groups=[FAST], bridge=Known)
+    one = room(line, device)
+    assert one.change() == ("device", Presence.ONLINE)
+    assert device.itself.about.identity.model == "M"
+    line.answers["b"] = "rubbish"
+    assert one.change() == ("device", Presence.OFFLINE)
+    wait_until(lambda: device.bridge.identity == Identity(), "it to be forgotten")
+    assert device.itself.about.identity.model == "M"
+
+
+class Way:
+    """A way that opens itself anew."""
+
+    def __init__(self, link: Link) -> None:
+        self.url, self.name, self.tap = link.url, link.name, link.tap
+        self.link = link
+        self.losses = 0
+
+    def close(self) -> None:
+        self.link.close()
+
+
+class Wandering(Letters):
+    """A bridge whose way is lost where it is told so, without a word."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        super().__init__(groups)
+        self.loses = False
+
+    @staticmethod
+    def open_link(url: str, _devices: object) -> Way:
+        return Way(open_link(url))
+
+    def poll(self, link: "Way", group: str) -> Values:  # type: ignore[override] # its own way
+        link.losses += self.loses
+        self.loses = False
+        return super().poll(link.link, group)
+
+
+def test_what_was_carried_goes_with_a_connection_that_opens_itself_anew(
+    server: Server, room: Open
+) -> None:
+    line = server({"b": "x=1", "s": "y=2"})
+    device = polled(groups=[FAST, Group("s", 60.0, 0.01)], bridge=Wandering)
+    one = room(line, device)
+    wait_until(lambda: one.sample()[1] == {"x": 1, "y": 2}, "both groups")
+    assert isinstance(device.bridge, Wandering)
+    line.answers["s"] = "y=3"
+    device.bridge.loses = True
+    wait_until(lambda: one.sample()[1] == {"x": 1}, "the new connection")
+    assert one.sample()[1] == {"x": 1, "y": 3}
+    assert one.changes.qsize() == 1  # it was there all the time
+
+
+class Attentive(Letters):
+    """A bridge that shows what it has of an answer."""
+
+    got = b""
+
+    def _take(self, data: bytes) -> tuple[Values, int] | None:
+        self.got = data
+        return super()._take(data)
+
+
+def test_an_answer_in_pieces_is_logged_in_one_line(
+    server: Server, room: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    line = server({})
+    device = polled(groups=[Group("b", 60.0, 0.01)], bridge=Attentive)
+    one = room(line, device)
+    assert line.asked.get(timeout=10) == "b"
+    assert line.connection is not None
+    line.connection.sendall(b"x")
+    bridge = device.bridge
+    assert isinstance(bridge, Attentive)
+    wait_until(lambda: bridge.got == b"x", "the first piece to be taken")
+    line.say("=42")
+    assert one.sample() == ("device", {"x": 42})
+    logged = [record.message for record in caplog.records if record.levelno == logging.DEBUG]
+    assert logged == [f"{line.url} tx 62 0a", f"{line.url} rx 78 3d 34 32 0a"]
+
+
+class Flapping(Letters):
+    """A bridge whose link fails after each answer."""
+
+    answers = 0
+
+    def poll(self, link: Link, group: str) -> Values:
+        self.answers += 1
+        if self.answers % 2 == 0:
+            raise LinkError(f"{link.name}: fails")
+        return super().poll(link, group)
+
+
+def test_a_link_that_fails_now_and_then_is_opened_again_after_a_second(
+    server: Server, room: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: SimpleQueue[int] = SimpleQueue()
+
+    def no_wait(number: int) -> float:
+        failures.put(number)
+        return 0.0
+
+    monkeypatch.setattr("heliobus.poller.back_off_s", no_wait)
+    room(server({"b": "x=1"}), polled(groups=[FAST], bridge=Flapping))
+    assert [failures.get(timeout=10) for _ in range(4)] == [1, 1, 1, 1]
 
 
 def test_a_link_that_cannot_be_opened_is_tried_again(

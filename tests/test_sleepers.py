@@ -242,6 +242,39 @@ def test_a_sleeping_device_is_online_on_the_bus_and_asleep_in_the_status(
             wait_until(lambda: state_of(component, "roof") == "online", "the morning")
 
 
+def test_one_that_is_silent_for_longer_than_any_night_is_offline(
+    url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heliobus.polled.LONGEST_SLEEP_S", 0.3)
+    one = panel()
+    with polling(url, one) as room:
+        assert room.change() == ("panel_0", Presence.ONLINE)
+        one.error = Silence("no answer to unit 1 in 1 s")
+        assert room.change() == ("panel_0", Presence.ASLEEP)
+        assert room.change() == ("panel_0", Presence.OFFLINE)
+        one.error = None
+        assert room.change() == ("panel_0", Presence.ONLINE)
+        one.error = Silence("no answer to unit 1 in 1 s")
+        assert room.change() == ("panel_0", Presence.ASLEEP)  # the next night is another one
+    assert caplog.text.count("no answer to unit 1 in 1 s; trying again") == 1
+
+
+def test_a_night_of_a_day_and_a_half_is_a_night() -> None:
+    device = Polled(DeviceSettings("panel", 1.0, ""), panel())
+    device.slept(100.0)
+    assert device.asleep(100.0 + 36 * 3600) == {"": {"mode": "asleep"}}
+    assert device.asleep(101.0 + 36 * 3600) is None
+
+
+def test_one_that_has_slept_may_be_another_in_the_morning(url: str) -> None:
+    one = panel()
+    with polling(url, one) as room:
+        assert room.change() == ("panel_0", Presence.ONLINE)
+        one.error = Silence("no answer to unit 1 in 1 s")
+        assert room.change() == ("panel_0", Presence.ASLEEP)
+        wait_until(lambda: one.forgotten == 1, "what was known to be forgotten")
+
+
 def test_what_was_known_by_day_is_not_carried_over_the_night() -> None:
     one = panel()
     device = Polled(DeviceSettings("panel", 1.0, ""), one)

@@ -220,13 +220,16 @@ def test_damage_fails_the_group_and_says_so() -> None:
         _bridge().poll(wire, "status")
 
 
-def test_a_late_status_is_never_taken_for_a_new_one() -> None:
+@pytest.mark.parametrize("forgets", [False, True], ids=["known", "forgotten"])
+def test_a_late_status_is_never_taken_for_a_new_one(*, forgets: bool) -> None:
     """It comes after the next request, when its own was given up: an hour-old value, as it were."""
     wire, bridge = _wire(), _bridge()
     late = wire.device.take(b"QPIGS\xb7\xa9\r")
     wire.respond = _instead(QPIGS=b"")
     with pytest.raises(FrameError, match="no answer to QPIGS"):
         bridge.poll(wire, "status")
+    if forgets:
+        bridge.forget()
 
     first: list[str] = []
 

@@ -69,6 +69,7 @@ class Voltronic:
         self._timeout_s = duration_s(timeout) if isinstance(timeout, str) else float(timeout)
         self._stated_layout = _stated_layout(device.options.get("layout", "auto"))
         self.groups: Sequence[Group] = _groups(device.every_s)
+        self._in_step = True  # not forgotten with the inverter: what is late may still come
         self.forget()
 
     def forget(self) -> None:
@@ -80,7 +81,6 @@ class Voltronic:
         self._refused: Counter[str] = Counter()
         self._unknown: set[str] = set()
         self._other_protocol = ""
-        self._in_step = True
 
     @property
     def identity(self) -> Identity:
