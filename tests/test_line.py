@@ -263,6 +263,30 @@ def test_a_slow_answer_comes_seconds_later() -> None:
     assert line.harmed == 1
 
 
+def test_a_device_hangs_up_when_the_last_byte_of_its_answer_has_left() -> None:
+    faults = Faults({"close": 1.0})
+    line = line_to(Fixed(), faults)
+    line.receive(0.0, b"?1\r")
+    begins_s = 3 / 240
+    assert run(line, 0.0, begins_s + 0.05) == ANSWER[:12]
+    assert not line.ending
+    assert run(line, begins_s + 0.05, 1.0) == ANSWER[12:]
+    assert line.ending
+    line.close()  # as who has the connection does; the next one finds the device as it was
+    assert (line.ending, line.answered, line.harmed) == (False, 1, 0)
+    faults.set("close", 0.0)
+    line.receive(2.0, b"?2\r")
+    assert run(line, 2.0, 3.0) == ANSWER
+    assert not line.ending
+
+
+def test_a_device_that_says_nothing_does_not_hang_up() -> None:
+    line = line_to(Fixed(), Faults({"close": 1.0, "silence": 1.0}))
+    line.receive(0.0, b"?1\r")
+    assert run(line, 0.0, 1.0) == b""
+    assert not line.ending
+
+
 def test_once_strikes_one_answer_only() -> None:
     _, line = outcome("silence")
     line.receive(2.0, b"?2\r")
