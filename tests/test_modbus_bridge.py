@@ -63,6 +63,7 @@ class Device:
         self.lacking: set[int] = set()
         self.code = 2  # with which it refuses
         self.most = 125
+        self.too_many = 3  # with which it refuses more
         self.silent_after: int | None = None  # so many requests
         self.objects: Mapping[int, str] | None = None
         self.identified = 0
@@ -92,7 +93,7 @@ class Device:
         if self.silent_after is not None and len(self.asked) > self.silent_after:
             return b""
         if count > self.most:
-            return bytes([pdu[0] | 0x80, 3])
+            return bytes([pdu[0] | 0x80, self.too_many])
         if self.lacking & set(range(start, start + count)):
             return bytes([pdu[0] | 0x80, self.code])
         words = [self.held.get(at, 0) for at in range(start, start + count)]
@@ -454,6 +455,25 @@ def test_what_was_decided_is_forgotten_with_the_link(bench: Bench) -> None:
 
 
 # ---------------------------------------------------------------------- what a device lacks
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_a_studer_that_refuses_several_values_at_once_still_gives_them_all(
+    bench: Bench, code: int
+) -> None:
+    volts = {2 * at: 0x41C8 for at in range(200)}  # 25, whatever it is
+    bench.device.held, bench.device.most, bench.device.too_many = volts, 2, code
+    bridge, link = bench.bridge(
+        "extends: studer_xt\nmodels: [M1]\nunit_id: 1\n", max_registers=60, pause=0
+    )
+    values: Mapping[str, Any] = {}
+    for _ in range(4):
+        with suppress(FrameError):
+            values = bridge.poll(link, "fast")
+    assert {row.name for row in bridge.profile.rows if row.group.value == "fast"} <= set(values)
+    bench.device.turn()
+    bridge.poll(link, "fast")
+    assert {count for _, count in bench.device.turn()} == {2}
 
 
 def settled(bench: Bench, bridge: Modbus, link: Master, *, turns: int) -> list[tuple[int, int]]:
