@@ -10,6 +10,8 @@ A component is a folder with `__init__.py` and `config.json`:
      "parts": true,                                          only for a bridge that is a gateway
      "stores": false,                                        only for a sink that is a follower
      "issues": true,                                         only for a sink that issues commands
+     "outside": true,                                        only for a sink that tells people or
+                                                             other places: left out by --simulate
      "decode": "registers",                                  only for a bridge that is decoded so
      "foreign": true}                                        where `foreign_topics` is exported
 
@@ -142,6 +144,11 @@ def sink(name: str) -> type[Any]:
 def stores(sink: str) -> bool:
     """Say whether a sink stores samples; else it is a follower. Raise ConfigError."""
     return _known(Kind.SINK, sink).config.get("stores") is not False
+
+
+def tells_outside(sink: str) -> bool:
+    """Say whether a sink tells people or other places of what it hears. Raise ConfigError."""
+    return _known(Kind.SINK, sink).config.get("outside") is True
 
 
 def issues(sink: str) -> bool:

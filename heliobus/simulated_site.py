@@ -38,6 +38,7 @@ ARCHIVE: Final = "history.db"
 CONFIG: Final = "heliobus.yaml"
 _HEAD: Final = "# Written by heliobus for 'watch --simulate' and 'history --simulate'."
 _PORTS_END: Final = 32768  # from there on the kernel gives ports to clients
+_OUTSIDE: Final = "it tells people or other places, and nothing of this is true"
 _KEEP_S: Final = 7 * 86400.0
 _USUAL_BAUD: Final = 9600
 _START_S: Final = 15.0
@@ -76,17 +77,19 @@ class SimulatedSite:
     """A configuration with a simulator in the place of each device, below `folder`.
 
     `settings` are those of what runs, once it is open; `left_out` says of each bridge that cannot
-    be simulated why. `clock` is that of the devices.
+    be simulated why, and of each sink that must not hear of it. `clock` is that of the devices.
     """
 
     def __init__(
         self, settings: Settings, folder: Path, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._real = settings
+        outside = [name for name, o in settings.sinks.items() if components.tells_outside(o.type)]
+        sinks = {name: own for name, own in settings.sinks.items() if name not in outside}
+        self._real = settings = replace(settings, sinks=sinks)
         self._clock = clock
         self._lines: list[_Line] = []
         self._speaking: list[Speaking] = []
-        self.left_out: dict[str, str] = {}
+        self.left_out = dict.fromkeys(outside, _OUTSIDE)
         self.folder = folder
         self.settings = replace(
             settings,

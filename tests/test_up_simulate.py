@@ -225,6 +225,53 @@ def test_home_assistant_is_told_at_the_simulated_broker(farm: Path) -> None:
         wait_until(lambda: ear.heard("/config"), f"a discovery\n{program.said}")
 
 
+PAGER = """\
+from pathlib import Path
+
+class Pager:
+    subscriptions = ()
+
+    def __init__(self, settings, **_):
+        Path("sent").touch()
+
+    def connected(self, now_s): ...
+    def take(self, message, now_s): ...
+    def due(self, now_s): return ()
+    def details(self): return {}
+"""
+
+
+def add_pager(farm: Path, **config: Any) -> None:
+    """Install a sink of somebody else, which sends messages, and name it in the file."""
+    package, info = farm / "acme_pager", farm / "acme_pager-1.0.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (package / "__init__.py").write_text(PAGER)
+    (package / "config.json").write_text(json.dumps({"stores": False, **config}))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-pager\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[heliobus.sinks]\npager = acme_pager:Pager\n")
+    with (farm / "heliobus.yaml").open("a") as file:
+        file.write("  pager: {type: pager}\n")
+
+
+def test_a_sink_that_tells_others_is_left_out_and_the_screen_says_so(farm: Path) -> None:
+    add_pager(farm, outside=True)
+    with simulated(farm, "--only", "axpert,pager") as program, Ear(port_of(program)) as ear:
+        wait_until(lambda: "inverter" in states(ear), f"a state\n{program.said}", 20)
+        assert program.stop() == 0
+    assert (
+        "pager       LEFT OUT: it tells people or other places, and nothing of this is true\n"
+        in program.said
+    )
+    assert not (farm / "sent").exists()
+
+
+def test_a_sink_that_tells_nobody_outside_runs(farm: Path) -> None:
+    add_pager(farm)
+    with simulated(farm, "--only", "axpert,pager") as program:
+        wait_until((farm / "sent").exists, f"the sink\n{program.said}", 20)
+
+
 def test_a_second_run_begins_with_nothing_of_the_first_but_its_archive(farm: Path) -> None:
     with simulated(farm, "--only", "axpert,archive") as program:
         wait_until(lambda: rows(farm).get("inverter"), f"a row\n{program.said}", 20)
