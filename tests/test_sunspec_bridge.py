@@ -486,6 +486,14 @@ def test_the_meters_of_a_solaredge_are_devices_with_their_role_and_the_sign_of_t
         assert near.identity("meter_2") == Identity("WattNode", "WNC", "M2", "1.2")
 
 
+def test_a_consumption_meter_of_a_solaredge_can_be_turned_back() -> None:
+    far = Far(common("SolarEdge"), inverter(), common(option="Consumption"), meter(W=900), END)
+    for invert, watts in (([], -900), (["meter_1.power_w"], 900)):
+        with connected(far, invert=invert) as near:
+            assert near.poll()["meter_1"] == {"power_w": watts}
+            assert near.bridge.parts["meter_1"].role == "load"
+
+
 @pytest.mark.parametrize(
     ("option", "role"),
     [("Export+Import", "grid"), ("Import", "grid"), ("Production", "pv"), ("consumption", "load")],

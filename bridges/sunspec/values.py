@@ -17,7 +17,7 @@ _REPEATED = re.compile(r"(\w+)\[(\d+)\]\.(\w+)\Z")
 _ALARM_PREFIX = re.compile(r"\A.*?_(?:Error|Warning|Faults)_")
 _RESERVED = "RESERVED"
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
-# Float noise of a factor such as 0.001.
+# Float noise of a factor such as 0.001, or of a sum.
 _DIGITS = 9
 # A value this many times what the device is made for is rubbish, as some send at dusk and dawn.
 _IMPLAUSIBLE_TIMES = 2.0
@@ -177,7 +177,8 @@ def _number(rule: Rule, number: float, readings: Readings) -> float:
     if (sign := _toward(rule, readings)) is not None:
         return abs(number) * sign
     # + 0: minus nothing is nothing.
-    return number if rule.times == 1 else round(number * rule.times, _DIGITS) + 0
+    is_plain = rule.times == 1 and len(rule.of) == 1
+    return number if is_plain else round(number * rule.times, _DIGITS) + 0
 
 
 def _toward(rule: Rule, readings: Readings) -> int | None:
