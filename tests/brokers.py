@@ -17,7 +17,7 @@ from heliobus.settings import (
     Settings,
     SinkSettings,
 )
-from tests.helpers import free_port, require_program
+from tests.helpers import ROOT, free_port, require_program
 
 ORDINARY = 65534
 
@@ -108,16 +108,16 @@ def not_as_root(folder: Path) -> Iterator[None]:
         return
     for path in (folder, *folder.rglob("*")):
         os.chown(path, ORDINARY, ORDINARY)
-    with ordinary(folder):
+    with ordinary():
         yield
 
 
 @contextmanager
-def ordinary(folder: Path) -> Iterator[None]:
-    """Be an ordinary user, who can come as far as this folder."""
-    for parent in folder.parents:
-        if str(parent).startswith("/tmp/"):
-            parent.chmod(0o755)
+def ordinary() -> Iterator[None]:
+    """Be an ordinary user, who can come to the code; to folders, see `common_path`."""
+    for place in (ROOT, *ROOT.parents):
+        if str(place).startswith("/tmp/"):
+            place.chmod(0o755)
     os.seteuid(ORDINARY)
     try:
         yield

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,17 @@ def embedded_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
     if find_spec("amqtt") is None:
         lacking("amqtt is not installed here: make setup")
     yield from _running(BrokerProcess(BrokerStart.EMBEDDED, tmp_path / "embedded"))
+
+
+@pytest.fixture
+def common_path() -> Iterator[Path]:
+    """Give a folder to which an ordinary user can come; to `tmp_path` he may not.
+
+    Each run of pytest that begins, also somebody else's, closes /tmp/pytest-of-root again.
+    """
+    with TemporaryDirectory(prefix="heliobus-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture(params=["mosquitto", "embedded_broker"])

@@ -18,8 +18,8 @@ from tests.helpers import require_program
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Locked:
-    one = locked(tmp_path)
+def made(common_path: Path) -> Locked:
+    one = locked(common_path)
     one.make()
     return one
 

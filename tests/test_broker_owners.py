@@ -18,15 +18,15 @@ from tests.helpers import require_program
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Locked:
-    one = locked(tmp_path)
+def made(common_path: Path) -> Locked:
+    one = locked(common_path)
     one.make()
     return one
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_root_gives_each_file_to_whom_it_is_for(tmp_path: Path) -> None:
-    one = locked(tmp_path)
+def test_root_gives_each_file_to_whom_it_is_for(common_path: Path) -> None:
+    one = locked(common_path)
     one.make(Wish(owner="65534", user="4711:4712"))
     owners = {
         name: ((one.folder / name).stat().st_uid, (one.folder / name).stat().st_gid)
@@ -51,23 +51,23 @@ def started_by_an_ordinary_user(folder: Path) -> Locked:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_makes_for_a_broker_that_up_starts_is_for_who_runs_up(tmp_path: Path) -> None:
+def test_what_root_makes_for_a_broker_that_up_starts_is_for_who_runs_up(common_path: Path) -> None:
     require_program("openssl", package="openssl")
-    one = started_by_an_ordinary_user(tmp_path)
+    one = started_by_an_ordinary_user(common_path)
     one.make(Wish(tls=True, owner="4711"))  # as for a service, before
     one.add("anna", Role.READER)
     owners = {path.stat().st_uid for path in (one.folder, *one.folder.rglob("*"))}
     assert owners == {ORDINARY}
-    with ordinary(one.folder):
+    with ordinary():
         assert one.make() == []
         one.add("opendtu", Role.DEVICE, "solar")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_root_gives_the_files_to_the_service_once_nobody_else_starts_it(tmp_path: Path) -> None:
+def test_root_gives_the_files_to_the_service_once_nobody_else_starts_it(common_path: Path) -> None:
     require_program("mosquitto", package="mosquitto")
     require_program("openssl", package="openssl")
-    one = started_by_an_ordinary_user(tmp_path)
+    one = started_by_an_ordinary_user(common_path)
     one.make(Wish(tls=True))
     one.settings = replace(one.settings, broker=replace(one.settings.broker, start=BrokerStart.NO))
     service = pwd.getpwnam("mosquitto").pw_uid
@@ -84,12 +84,12 @@ def test_root_gives_the_files_to_the_service_once_nobody_else_starts_it(tmp_path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file away from us")
-def test_who_cannot_read_the_files_of_his_broker_is_told_how_to_own_them(tmp_path: Path) -> None:
-    one = started_by_an_ordinary_user(tmp_path)
+def test_who_cannot_read_the_files_of_his_broker_is_told_how_to_own_them(common_path: Path) -> None:
+    one = started_by_an_ordinary_user(common_path)
     one.make()
     os.chown(one.folder / "passwords", 0, 0)
     said = f"Permission denied for user {ORDINARY}; run: sudo chown -R nobody {one.folder}"
-    with ordinary(one.folder), pytest.raises(ConfigError, match=re.escape(said)):
+    with ordinary(), pytest.raises(ConfigError, match=re.escape(said)):
         one.make()
 
 

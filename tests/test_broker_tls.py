@@ -331,9 +331,9 @@ def test_a_new_authority_without_its_certificates_is_mended(tmp_path: Path, gone
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a file away from us")
-def test_an_authority_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+def test_an_authority_that_cannot_be_read_is_not_replaced(common_path: Path) -> None:
     require_program("openssl", package="openssl")
-    one = locked(tmp_path)
+    one = locked(common_path)
     one.make(Wish(tls=True))
     key = one.folder / "tls" / "ca.key"
     before = key.read_bytes()

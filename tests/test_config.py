@@ -577,13 +577,13 @@ def test_an_empty_secret_is_a_mistake(here: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_secret_that_we_may_not_read_says_its_mode_and_who_we_are(here: Path) -> None:
-    (here / "mqtt").write_text("geheim")
-    (here / "mqtt").chmod(0o600)
-    for folder in (here, *here.parents):
-        if folder.stat().st_uid == 0 and str(folder).startswith("/tmp/"):
-            folder.chmod(0o755)
-    (here / "heliobus.yaml").write_text("site: farm\nbroker: {password_file: mqtt}")
+def test_a_secret_that_we_may_not_read_says_its_mode_and_who_we_are(
+    common_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(common_path)
+    (common_path / "mqtt").write_text("geheim")
+    (common_path / "mqtt").chmod(0o600)
+    (common_path / "heliobus.yaml").write_text("site: farm\nbroker: {password_file: mqtt}")
     os.seteuid(65534)
     try:
         with pytest.raises(ConfigError) as caught:
@@ -591,7 +591,7 @@ def test_a_secret_that_we_may_not_read_says_its_mode_and_who_we_are(here: Path) 
     finally:
         os.seteuid(0)
     assert str(caught.value) == (
-        f"heliobus.yaml:2: broker.password_file: cannot read {here}/mqtt: Permission denied"
+        f"heliobus.yaml:2: broker.password_file: cannot read {common_path}/mqtt: Permission denied"
         " (mode 0600, owner 0, we are user 65534)"
     )
 
