@@ -183,9 +183,13 @@ class Demo:
         end_s = time.monotonic() + seconds if seconds else math.inf
         bridges = self._settings.bridges
         supervisor = Supervisor((HOUSE, "screen", "archive", *bridges), self._work)
-        supervisor.keep_running(
-            until=lambda: stop.is_set() or time.monotonic() >= end_s, tend=broker.tend
-        )
+
+        def tend() -> None:
+            broker.tend()
+            if not supervisor.children[HOUSE].pid:
+                self.site.unlink()
+
+        supervisor.keep_running(until=lambda: stop.is_set() or time.monotonic() >= end_s, tend=tend)
         supervisor.stop(*bridges)
         self._drain()
         for name in ("archive", "screen", HOUSE):

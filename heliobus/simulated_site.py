@@ -117,8 +117,7 @@ class SimulatedSite:
             raise ConfigError(f"{note}: is somebody's own, and would be overwritten; move it away")
         links = self.folder / "links"
         links.mkdir(parents=True, exist_ok=True)
-        for old in links.iterdir():  # its terminal may be somebody's by now
-            old.unlink()
+        self.unlink()
         # What an earlier configuration had retained is no part of this one.
         (self.folder / "broker" / "mosquitto.db").unlink(missing_ok=True)
         bridges: dict[str, BridgeSettings] = {}
@@ -163,6 +162,11 @@ class SimulatedSite:
                 served.enter_context(Speaker(speaking, self.settings.broker))
             stop.wait()
         return {name: count for line in self._lines for name, count in line.simulated.polls.items()}
+
+    def unlink(self) -> None:
+        """Remove the names of terminals that are gone: each may be somebody else's by now."""
+        for old in (self.folder / "links").iterdir():
+            old.unlink()
 
     def wait(self) -> None:
         """Wait until the ports of all devices are there: a bridge would report that one is not."""

@@ -108,12 +108,17 @@ def _supervised(site: SimulatedSite, broker: OwnBroker) -> int:
     """Keep the devices and the components running; devices that end first would be faults."""
     rules = _shared(site.settings)
     supervisor = Supervisor((HOUSE, *site.names), lambda name: _work(site, name, rules))
-    children = [supervisor.children[name] for name in site.names]
+    house, *children = [supervisor.children[name] for name in (HOUSE, *site.names)]
 
     def given_up() -> bool:
         return all(child.given_up for child in children)
 
-    supervisor.keep_running(until=given_up, tend=broker.tend)
+    def tend() -> None:
+        broker.tend()
+        if not house.pid:
+            site.unlink()
+
+    supervisor.keep_running(until=given_up, tend=tend)
     for some in (site.settings.bridges, site.settings.sinks, [HOUSE]):
         supervisor.stop(*some)
     return EXIT_CONFIG if given_up() else EXIT_STOPPED

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +292,9 @@ def test_the_devices_are_served_again_after_their_process_was_killed(farm: Path)
         wait_until(lambda: len(states(ear)) == 5, f"all devices\n{program.said}", 20)
         os.kill(_house(program.pid), signal.SIGKILL)
         program.says("simulated devices: killed by signal 9")
+        # Terminals are numbered: the next one that somebody opens may be that of the device.
+        links = farm / "data" / "simulated" / "links"
+        wait_until(lambda: not [*links.iterdir()], "the names of its terminals to go")
         killed_s = time.monotonic()
         wait_until(
             lambda: len({m.topic for m in ear.heard("/state", killed_s + 1)}) == 5,
@@ -303,8 +306,15 @@ def test_the_devices_are_served_again_after_their_process_was_killed(farm: Path)
 def _house(parent: int) -> int:
     """Find the process that is all devices: the one that has pseudo-terminals to serve."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    links = {int(c): [str(f.readlink()) for f in Path(f"/proc/{c}/fd").iterdir()] for c in children}
-    (found,) = [child for child, files in links.items() if "/dev/ptmx" in files]
+    (found,) = [child for child in children if "/dev/ptmx" in _files(child)]
+    return int(found)
+
+
+def _files(process: str) -> list[str]:
+    found = []
+    for file in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(file.readlink()))
     return found
 
 
