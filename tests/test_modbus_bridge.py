@@ -635,6 +635,40 @@ def test_a_silent_device_costs_one_timeout(bench: Bench) -> None:
     assert len(bench.device.asked) == 1
 
 
+def test_a_device_that_has_never_answered_is_told_with_what_to_look_at(bench: Bench) -> None:
+    bench.device.silent_after = 0
+    bridge, link = bench.bridge(unit=5)
+    with pytest.raises(Silence) as error:
+        bridge.poll(link, "fast")
+    assert str(error.value) == (
+        "unit 5, 9 holding registers from 0x0000: no answer in 0.3 s;"
+        " is its unit id 5? See 'No answer?' in bridges/modbus/README.md"
+    )
+
+
+def test_one_that_has_never_answered_on_a_line_is_told_with_its_settings(bench: Bench) -> None:
+    bridge, link = bench.bridge()
+    bench.device.silent_after = 0
+    BRIDGE.open_link("serial:///dev/ttyS0?baud=19200", [bridge])  # opens nothing yet
+    with pytest.raises(Silence, match=r"0\.3 s; is its unit id 1, and the line 19200 8N1\? See"):
+        bridge.poll(link, "fast")
+
+
+@pytest.mark.parametrize("first", ["a_poll", "a_request"])
+def test_a_device_that_has_answered_once_is_not_asked_for_its_settings(
+    bench: Bench, first: str
+) -> None:
+    bridge, link = bench.bridge(max_registers=4)
+    bench.device.silent_after = 1
+    if first == "a_poll":
+        bench.device.silent_after = None
+        bridge.poll(link, "fast")
+        bridge.forget()
+        bench.device.silent_after = 0
+    with pytest.raises(Silence, match=r"no answer in 0\.3 s$"):
+        bridge.poll(link, "fast")
+
+
 def test_nothing_is_learned_in_a_turn_that_falls_silent(bench: Bench) -> None:
     bench.device.lacking = {4}
     bridge, link = bench.bridge(max_registers=4)

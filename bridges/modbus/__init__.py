@@ -15,7 +15,7 @@ from bridges.modbus.asking import Asker
 from bridges.modbus.candidate import FIRST, Candidate
 from bridges.modbus.options import profiles_of, slow_s
 from bridges.modbus.registers import Group as Cadence
-from bridges.modbus.serial_line import line_of
+from bridges.modbus.serial_line import line_of, words
 from bridges.modbus.types import Values
 from heliobus.address import parse
 from heliobus.bridge import Group, Identity
@@ -50,12 +50,17 @@ class Modbus:
         self.kind = self.profile.kind
         self.role = self.profile.role
         self.groups: Sequence[Group] = self._groups(device)
+        self.line = ""  # how it is set, such as 9600 8N1
+        self._is_heard = False  # ever
         self.forget()
 
     @staticmethod
     def open_link(url: str, devices: Sequence["Modbus"]) -> Master:
         """Open the way to these devices."""
-        return open_master(url, line=line_of(url, [device.profile for device in devices]))
+        line = line_of(url, [device.profile for device in devices])
+        for device in devices:
+            device.line = words(line) if line else ""
+        return open_master(url, line=line)
 
     @staticmethod
     def check_link(url: str, devices: Sequence["Modbus"]) -> None:
@@ -94,6 +99,22 @@ class Modbus:
 
     def poll(self, link: Master, group: str) -> Values:
         """Ask one group. Raise FrameError, LinkError."""
+        try:
+            values = self._polled(link, group)
+        except Silence as error:
+            if self._is_heard or any(one.asker.is_heard for one in self._candidates):
+                raise
+            raise Silence(f"{error}; {self._never_heard}") from error
+        self._is_heard = True
+        return values
+
+    @property
+    def _never_heard(self) -> str:
+        """Say what to look at where it has never answered."""
+        line = f", and the line {self.line}" if self.line else ""
+        return f"is its unit id {self.unit}{line}? See 'No answer?' in bridges/modbus/README.md"
+
+    def _polled(self, link: Master, group: str) -> Values:
         candidate = self._chosen or self._choose(link)
         asked = FIRST if group == _FAST and not candidate.is_sure else group
         image = candidate.asker.ask(link, asked, candidate.rows[asked])

@@ -50,6 +50,7 @@ class Asker:
         self._profile = profile
         self._unit = unit
         self._manner = Manner(profile.timeout_s, profile.pause_s, profile.keep)
+        self.is_heard = False  # it has answered
         self._given: set[tuple[int, int]] = set()  # functions and registers
         self._given_whole: set[Block] = set()
         self._lacking: set[Block] = set()
@@ -83,11 +84,13 @@ class Asker:
             except Refused as error:
                 if error.code not in _NOT_HERE:
                     raise
+                self.is_heard = True
                 refusals.append(self._divide(block, rows, error))
                 if refusals[-1].parts and left > 0:
                     waiting += refusals[-1].parts
                     left -= len(refusals[-1].parts)
             else:
+                self.is_heard = True
                 self._given_whole.add(block)
                 image.update(((block.function, block.start + n), w) for n, w in enumerate(words))
         self._learn(refusals, image)

@@ -28,8 +28,8 @@ def line_of(url: str, profiles: Iterable[Profile]) -> Mapping[str, str]:
     other = next(name for name in others if found[first][0] not in found[name])
     written = "&".join(f"{key}={value}" for key, value in found[first][0].items())
     raise ConfigError(
-        f"link: found '{url}', but from the factory {first} has {_words(found[first][0])} and"
-        f" {other} {_words(found[other][0])}; set all devices of the line alike and write how,"
+        f"link: found '{url}', but from the factory {first} has {words(found[first][0])} and"
+        f" {other} {words(found[other][0])}; set all devices of the line alike and write how,"
         f" such as '{url.partition('?')[0]}?{written}'"
     )
 
@@ -46,5 +46,6 @@ def _options(text: str) -> Mapping[str, str]:
     return {"baud": baud, "bytesize": how[0], "parity": how[1], "stopbits": how[2]}
 
 
-def _words(way: Mapping[str, str]) -> str:
+def words(way: Mapping[str, str]) -> str:
+    """Word how a line is set: `9600 8N1`."""
     return f"{way['baud']} {way['bytesize']}{way['parity']}{way['stopbits']}"
