@@ -14,7 +14,7 @@ from bridges.sunspec.simulator import SIMULATOR, VARIANTS, simulate, simulator
 from heliobus import components
 from heliobus.cli import cli
 from heliobus.errors import ConfigError
-from heliobus.line import Counting, Faults, Simulated
+from heliobus.line import Counting, Faults, Paced, Simulated
 from heliobus.modbus import Read, crc
 from heliobus.modbus_slave import Slave
 from heliobus.settings import DeviceSettings
@@ -72,7 +72,7 @@ def test_it_is_what_the_kit_serves() -> None:
 
 
 def test_an_unknown_variant_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="'mate4', expected one of mate3s, mate3s_fx, axs_empty"):
+    with pytest.raises(ConfigError, match="--model: found 'mate4', expected one of mate3s,"):
         simulator("mate4")
 
 
@@ -206,9 +206,36 @@ def test_one_link_has_all_its_devices() -> None:
     assert slave.polls == {"roof": 0, "grid": 0}
 
 
-def test_a_device_of_which_nothing_is_said_is_a_mate3s() -> None:
-    slave = simulate([DeviceSettings("mate", 10.0, "tcp://192.0.2.1:502", {})], clock=Clock())
-    assert [device.kind for device in slave.units.values()] == [VARIANTS["mate3s"]]
+@pytest.mark.parametrize(
+    ("options", "variant"),
+    [
+        ({}, "fronius"),
+        ({"unit": 126}, "fronius"),
+        ({"unit": 200, "role": "grid"}, "acuvim"),
+        ({"parts": {"inverter_1": "left"}}, "mate3s"),
+        ({"parts": {"inverter_1": "left"}, "role": "grid"}, "mate3s"),
+        ({"parts": {}}, "fronius"),
+        ({"parts": {"inverter_1": "left"}, "simulate": "solaredge"}, "solaredge"),
+    ],
+)
+def test_what_a_device_is_follows_from_what_its_owner_says_of_it(
+    options: Mapping[str, Any], variant: str
+) -> None:
+    settings = DeviceSettings("roof", 10.0, "tcp://192.0.2.1:502", options)
+    slave = simulate([settings], clock=Clock())
+    assert [device.kind for device in slave.units.values()] == [VARIANTS[variant]]
+    assert slave.plays == {"roof": variant}
+
+
+def test_a_device_is_where_its_owner_says_that_its_models_begin() -> None:
+    options = {"role": "grid", "base": 40000}
+    settings = DeviceSettings("grid", 10.0, "tcp://192.0.2.1:502", options)
+    assert _walked(simulate([settings], clock=Clock())).base == 40000
+
+
+def test_a_line_of_its_own_is_as_fast_as_the_bridge_takes_it_to_be() -> None:
+    assert isinstance(simulator(), Paced)
+    assert simulator().baud == 9600
 
 
 def test_a_link_has_its_devices_where_the_bridge_asks_them() -> None:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 from zlib import crc32
 
 from bridges.sunspec import simulated_others, simulated_outback
@@ -13,12 +15,33 @@ from heliobus.line import Faults
 from heliobus.modbus_slave import Slave
 from heliobus.settings import DeviceSettings
 
-__all__ = ["SIMULATOR", "VARIANTS", "simulate", "simulator"]
+__all__ = ["SIMULATOR", "VARIANTS", "Simulator", "simulate", "simulator"]
 
 VARIANTS: Mapping[str, Kind] = MappingProxyType(
     {**simulated_outback.KINDS, **simulated_others.KINDS}
 )
-_USUAL, _USUAL_UNIT = "mate3s", 1  # as the bridge has it
+_USUAL, _USUAL_UNIT = "mate3s", 1
+# What is put in the place of a device without `simulate`: by the first of these keys that it has.
+_BY_KEY: Mapping[str, str] = MappingProxyType({"parts": "mate3s", "role": "acuvim"})
+_ANY = "fronius"
+
+
+class Simulator(Slave[Device]):
+    """The devices of one link. `plays`: what each of them is, by its name."""
+
+    baud = 9600  # as the bridge has it
+
+    def __init__(
+        self,
+        devices: Mapping[str, tuple[int, Device]],
+        *,
+        plays: Mapping[str, str],
+        clock: Callable[[], float] = time.time,
+        faults: Faults | None = None,
+        mbap: bool = False,
+    ) -> None:
+        super().__init__(devices, clock=clock, faults=faults, mbap=mbap)
+        self.plays = plays
 
 
 def simulator(
@@ -28,12 +51,13 @@ def simulator(
     tcp: bool = False,
     clock: Callable[[], float] = time.time,
     faults: Faults | None = None,
-) -> Slave[Device]:
+) -> Simulator:
     """Be one device. Raise ConfigError."""
-    kind = _kind(variant, "variant")
+    kind = _kind(variant, "--model")
     device = _device(kind, variant, clock())
     number = kind.unit if unit is None else unit
-    return Slave({variant: (number, device)}, clock=clock, faults=faults, mbap=tcp)
+    plays = {variant: variant}
+    return Simulator({variant: (number, device)}, plays=plays, clock=clock, faults=faults, mbap=tcp)
 
 
 def simulate(
@@ -41,16 +65,21 @@ def simulate(
     *,
     clock: Callable[[], float] = time.time,
     faults: Faults | None = None,
-) -> Slave[Device]:
+) -> Simulator:
     """Be all that is at the far end of one link. Raise ConfigError."""
-    made = {}
+    made, plays = {}, {}
     for device in devices:
-        variant = str(device.options.get("simulate", _USUAL))
+        options = device.options
+        plays[device.name] = variant = str(options.get("simulate") or _guessed(options))
         kind = _kind(variant, f"{device.name}: simulate")
-        unit = int(device.options.get("unit", _USUAL_UNIT))
-        made[device.name] = (unit, _device(kind, device.name, clock()))
+        kind = replace(kind, base=options.get("base", kind.base))
+        made[device.name] = options.get("unit", _USUAL_UNIT), _device(kind, device.name, clock())
     mbap = devices[0].link.startswith("tcp://")
-    return Slave(made, clock=clock, faults=faults, mbap=mbap)
+    return Simulator(made, plays=plays, clock=clock, faults=faults, mbap=mbap)
+
+
+def _guessed(options: Mapping[str, Any]) -> str:
+    return next((variant for key, variant in _BY_KEY.items() if options.get(key)), _ANY)
 
 
 def _kind(variant: str, what: str) -> Kind:
