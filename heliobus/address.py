@@ -3,6 +3,7 @@
 A new scheme is one row in SCHEMES and one in the table of `heliobus.link` that opens them.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,6 +27,12 @@ _LINE: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "stopbits": ("1", "1.5", "2"),
     }
 )
+# What is written for a device of Modbus TCP: a host, or a scheme of other programs.
+_TCP = re.compile(
+    r"(?:(?P<scheme>modbus|modbus-tcp|modbustcp|https?)://|(?=[^:]*[.:]))"
+    r"(?P<host>[A-Za-z0-9][\w.-]*)(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_PORT = 502
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,12 @@ def parse(url: str, line: Mapping[str, str] = MappingProxyType({})) -> Address:
         path, host, port = scheme.place(parts)
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:  # some are urlsplit's own: a bad IPv6 literal, a port of 99999
-        raise ConfigError(f"link '{url}': {error}; expected it like {scheme.example}") from error
+        told = (
+            f"{error}"
+            if f"{error}".endswith("?")
+            else f"{error}; expected it like {scheme.example}"
+        )
+        raise ConfigError(f"link '{url}': {told}") from error
     said = {key for key, _ in pairs}
     pairs += [pair for pair in line.items() if pair[0] in scheme.options and pair[0] not in said]
     options = _options(url, pairs, scheme.options)
@@ -80,7 +92,10 @@ def parse(url: str, line: Mapping[str, str] = MappingProxyType({})) -> Address:
 
 def _path(parts: SplitResult) -> tuple[str, str, int]:
     if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/"):
-        raise ValueError(f"found '{parts.netloc}{parts.path}', not a full path after ://")
+        place = f"{parts.netloc}{parts.path}"
+        is_device = place.startswith("dev/") and not place.endswith("/")
+        meant = f"; did you mean '{parts.scheme}:///{place}'?" if is_device else ""
+        raise ValueError(f"found '{place}', not a full path after ://{meant}")
     return parts.path, "", 0
 
 
@@ -113,6 +128,10 @@ def _unknown_scheme(url: str, name: str) -> str:
     if url.startswith("/"):
         scheme = "hidraw" if "hidraw" in url else "serial"
         return f"found no scheme; did you mean '{scheme}://{url}'?"
+    if meant := _TCP.fullmatch(url):
+        port = (not url.startswith("http") and meant["port"]) or _PORT
+        what = f"scheme '{name}' is not known" if meant["scheme"] else "found no scheme"
+        return f"{what}; did you mean 'tcp://{meant['host']}:{port}'?"
     if ":" not in url:
         return f"found no scheme; expected it like {SCHEMES['serial'].example}"
     return f"scheme {_not_known(name, SCHEMES)}"
@@ -122,7 +141,8 @@ def _not_known(found: str, known: Mapping[str, object] | tuple[str, ...]) -> str
     """Say that `found` is not known, with the nearest that is, else with all that are."""
     from difflib import get_close_matches
 
-    close = get_close_matches(found, known, n=1)
+    first = found[:1].upper()  # of a parity that is written out
+    close = get_close_matches(found, known, n=1) or [one for one in known if one == first]
     if close:
         return f"'{found}' is not known; did you mean '{close[0]}'?"
     if not known:
