@@ -64,7 +64,7 @@ HOUSEHOLD: Final[Mapping[str, tuple[str, Mapping[str, tuple[str, Mapping[str, An
     "chargers": ("modbus", {
         f"tristar_{at}": (f"tcp://192.0.2.{100 + at}:502", _TRISTAR) for at in (1, 2)
     }),
-    "outback": ("sunspec", {"mate3s": ("tcp://192.0.2.90:502", {})}),
+    "outback": ("sunspec", {"mate3s": ("tcp://192.0.2.90:502", {"simulate": "mate3s"})}),
     "meters": ("modbus", {
         "house": ("serial:///dev/ttyUSB1?baud=9600", {"profile": "eastron_sdm230", "role": "load"}),
     }),
