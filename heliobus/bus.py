@@ -301,10 +301,10 @@ class Bus:
     def _no_connection(self, error: Exception) -> str:
         where = f"broker {self._broker.url}"
         if getattr(error, "errno", None) == errno.ECONNREFUSED:
-            return f"{where}: nothing listens there; is the broker running? Trying again"
-        if isinstance(error, ConfigError):
-            return f"{where}: {error}. Trying again"
-        if why := self._tls_trouble(error):
+            own = self._broker.key == "broker"
+            hint = " `heliobus up` starts one by `start: auto`." if own else ""
+            return f"{where}: nothing listens there; is the broker running?{hint} Trying again"
+        if why := error if isinstance(error, ConfigError) else self._tls_trouble(error):
             return f"{where}: {why}. Trying again"
         check = f"check {self._broker.key}.url and the network"
         return f"{where}: no connection ({error}); {check}. Trying again"

@@ -255,7 +255,10 @@ def test_a_broker_that_starts_later_is_found(
 ) -> None:
     mosquitto.stop()
     client = station(mosquitto, wait=False)
-    said = f"broker {mosquitto.url}: nothing listens there; is the broker running? Trying again"
+    said = (
+        f"broker {mosquitto.url}: nothing listens there; is the broker running? "
+        "`heliobus up` starts one by `start: auto`. Trying again"
+    )
     wait_until(lambda: said in caplog.text, "a word about the broker")
     assert not client.connected
     assert not client.publish("heliobus/x", b"y")

@@ -63,7 +63,10 @@ def test_a_broker_that_is_down_is_named_once_and_waited_for(tmp_path: Path) -> N
     require_program("mosquitto", package="mosquitto")
     broker = BrokerProcess(BrokerStart.MOSQUITTO, tmp_path / "broker")
     with House(tmp_path / "house", broker).running() as house:
-        says = f"broker {broker.url}: nothing listens there; is the broker running? Trying again"
+        says = (
+            f"broker {broker.url}: nothing listens there; is the broker running? "
+            "`heliobus up` starts one by `start: auto`. Trying again"
+        )
         for name in (BRIDGE, SINK):
             house.programs[name].says(says)
         wait_until(lambda: house.counters.counts[b"pump"] > 2, "that it measures all the same", 15)
