@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ class Client(Bus):
     ) -> None:
         self.heard: SimpleQueue[Message] = SimpleQueue()
         self.connections = 0
+        self.hears = threading.Event()
         self.fail_on = b""
         super().__init__(
             broker,
@@ -41,6 +43,10 @@ class Client(Bus):
             on_connect=self._count,
             on_message=self._hear,
         )
+
+    def _subscribed(self, *told: Any) -> None:
+        super()._subscribed(*told)
+        self.hears.set()
 
     def _count(self) -> None:
         self.connections += 1
@@ -76,6 +82,8 @@ def station() -> Iterator[Station]:
             client.start()
             if wait:
                 assert client.wait_connected(15)
+                # What others publish is heard only from here on.
+                assert not hears or client.hears.wait(15)
             return client
 
         yield make
