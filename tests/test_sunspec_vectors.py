@@ -146,6 +146,40 @@ def test_each_line_is_answered_in_order_whatever_the_others_are() -> None:
     ]
 
 
+def _gateway(**texts: str) -> list[int]:
+    model = models.find(64110)
+    assert model is not None
+    return [*SUNS, *common("OutBack_Power"), *encode(model, texts), *END]
+
+
+def test_no_password_is_shown() -> None:
+    names = [f"OutBack_{name}_Password" for name in ("Write", "SMTP_Email", "FTP", "Telnet")]
+    found = decode_registers(40000, _gateway(**dict.fromkeys(names, "hunter2")))
+    assert {name: found["values"][f"64110#0.{name}"] for name in names} == dict.fromkeys(
+        names, "(hidden)"
+    )
+    assert "hunter2" not in json.dumps(found)
+
+
+def test_what_merely_fills_the_registers_of_a_password_is_told() -> None:
+    registers = _gateway(OutBack_FTP_Password="x" * 16)
+    at = registers.index(0x7878)
+    registers[at : at + 8] = [0xFFFF] * 8
+    values = decode_registers(40000, registers)["values"]
+    assert values["64110#0.OutBack_FTP_Password"] == "\xff" * 16
+    assert "64110#0.OutBack_Telnet_Password" not in values
+
+
+def test_a_capture_from_the_middle_of_a_model_is_told_where_to_begin() -> None:
+    with pytest.raises(FrameError) as refused:
+        decode_registers(40072, [285, 285, 285, 0xFFFE])
+    assert str(refused.value) == (
+        "no SunSpec in these registers; found 011D 011D at 40072, expected the marker 5375 6E53,"
+        " or the number and the length of a model that is known; a capture must begin at the one"
+        " or the other"
+    )
+
+
 def test_a_single_model_is_read_without_its_marker() -> None:
     words = [103, 50, *[0] * 12, 700, 0, 6000, 0xFFFE, *[0] * 34]
     found = decode_registers(40069, words)

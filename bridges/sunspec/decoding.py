@@ -17,6 +17,8 @@ _ILLEGAL_ADDRESS = 2
 _WORD = 0xFFFF
 _PADDED = 1  # the common model has a last register that many devices leave out
 _LONGEST = 2000  # registers; no model is nearly as long
+_SECRET, _HIDDEN = "Password", "(hidden)"  # points of 64110 are named so
+_FILLER = "\xff"
 _NO_MARKER = "no marker: read as models from the first register on"
 
 
@@ -32,7 +34,7 @@ def decode_registers(start: Any, registers: Any) -> dict[str, Any]:
     maker = lay_out(chain, readings).maker
     mended = {block.name: captured.readings(block, maker) for block in chain.blocks}
     points = {
-        f"{name}.{path}": reading
+        f"{name}.{path}": _unless_secret(reading)
         for name, found in readings.items()
         for path, reading in found.items()
     }
@@ -44,6 +46,12 @@ def decode_registers(start: Any, registers: Any) -> dict[str, Any]:
         "warnings": [*chain.warnings],
         "devices": shown(chain, mended),
     }
+
+
+def _unless_secret(reading: Reading) -> Reading:
+    """Keep a password back; what merely fills its registers is none."""
+    is_secret = _SECRET in reading.point.name and set(str(reading.value)) - {_FILLER}
+    return replace(reading, value=_HIDDEN) if is_secret else reading
 
 
 class _Captured:
@@ -77,7 +85,8 @@ class _Captured:
         found = " ".join(f"{word:04X}" for word in self._words[: len(MARKER)])
         raise FrameError(
             f"no SunSpec in these registers; found {found} at {self._start}, expected the marker"
-            " 5375 6E53, or the number and the length of a model that is known"
+            " 5375 6E53, or the number and the length of a model that is known; a capture must"
+            " begin at the one or the other"
         )
 
     def _base(self) -> int | None:
