@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from broker import listeners
 from heliobus import components
@@ -53,6 +53,13 @@ class FarEnd(Simulated, Protocol):
     def polls(self) -> Mapping[str, int]:
         """Count the polls that were answered whole, by device."""
         ...
+
+
+@runtime_checkable
+class Playing(Protocol):
+    """A far end whose devices could be various things: `plays` names, by device, what each is."""
+
+    plays: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +199,21 @@ class SimulatedSite:
 
     def rows(self) -> list[tuple[str, str]]:
         """Say what is simulated and what is not: bridges and their devices."""
-        there = {
-            name: ", ".join(device.name for device in bridge.devices) or "devices that are found"
-            for name, bridge in self.settings.bridges.items()
-        }
-        rows = [(name, shorten(text, _WIDEST, placeholder=" ...")) for name, text in there.items()]
+        rows = []
+        for name, bridge in self.settings.bridges.items():
+            first, *more = self._told(bridge)
+            rows += [(name, first), *(("", text) for text in more)]
         return rows + [(name, f"LEFT OUT: {why}") for name, why in self.left_out.items()]
+
+    def _told(self, bridge: BridgeSettings) -> Sequence[str]:
+        """Name its devices on one line; on one each where they could be various things."""
+        names = [device.name for device in bridge.devices]
+        ends = [line.simulated for line in self._lines if isinstance(line.simulated, Playing)]
+        plays = {name: what for end in ends for name, what in end.plays.items() if name in names}
+        if plays:
+            return [f"{name}: a simulated {plays[name]}" for name in names]
+        text = ", ".join(names) or "devices that are found"
+        return [shorten(text, _WIDEST, placeholder=" ...")]
 
 
 def port(wanted: int | None, first: int) -> int:

@@ -1,6 +1,7 @@
 """The simulated SunSpec devices: their habits, their days, and that their values add up."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from heliobus.errors import ConfigError
 from heliobus.line import Counting, Faults, Paced, Simulated
 from heliobus.modbus import Read, crc
 from heliobus.modbus_slave import Slave
-from heliobus.settings import DeviceSettings
+from heliobus.settings import BridgeSettings, DeviceSettings, Settings
+from heliobus.simulated_site import SimulatedSite
 
 MIDNIGHT_S = 1_781_481_600.0  # 2026-06-15 in the house
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -225,6 +227,23 @@ def test_what_a_device_is_follows_from_what_its_owner_says_of_it(
     slave = simulate([settings], clock=Clock())
     assert [device.kind for device in slave.units.values()] == [VARIANTS[variant]]
     assert slave.plays == {"roof": variant}
+
+
+def test_the_screen_says_what_is_in_the_place_of_each_device(tmp_path: Path) -> None:
+    link = "tcp://192.0.2.1:502"
+    devices = (
+        DeviceSettings("symo", 10.0, link, {"unit": 1}),
+        DeviceSettings("grid_meter", 10.0, link, {"unit": 200, "role": "grid"}),
+        DeviceSettings("mate", 10.0, "tcp://192.0.2.2:502", {"parts": {"inverter_1": "left"}}),
+    )
+    bridge = BridgeSettings("roof", "sunspec", devices=devices)
+    site = SimulatedSite(Settings("farm", tmp_path, tmp_path, bridges={"roof": bridge}), tmp_path)
+    site.open(1884)
+    assert site.rows() == [
+        ("roof", "symo: a simulated fronius"),
+        ("", "grid_meter: a simulated acuvim"),
+        ("", "mate: a simulated mate3s"),
+    ]
 
 
 def test_a_device_is_where_its_owner_says_that_its_models_begin() -> None:
