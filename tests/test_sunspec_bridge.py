@@ -520,6 +520,33 @@ def test_an_owner_turns_signs_and_gives_names() -> None:
         assert near.bridge.parts["battery_1"].role == ""
 
 
+def test_a_misspelled_part_is_told_once_with_those_that_there_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    far = Far(common(), inverter(), END)
+    with connected(far, parts={"metr_1": "house", "meter_1": "shed"}) as near:
+        near.poll()
+        assert "dev: parts: no metr_1, meter_1 behind it; there are: none" in caplog.text
+        far.put(common(), inverter(), meter(W=640), battery(W=100), END)
+        near.bridge.forget()
+        for _ in range(2):
+            near.poll()
+    told = "dev: parts: no metr_1 behind it; there are: meter_1, battery_1"
+    assert caplog.text.count(told) == 1
+
+
+def test_a_part_that_comes_later_ends_the_complaint(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    far = Far(common(), inverter(), END)
+    with connected(far, parts={"meter_1": "house"}) as near:
+        near.poll()
+        far.put(common(), inverter(), meter(W=640), END)
+        near.bridge.forget()
+        near.poll()
+    assert "dev: all that parts names is there" in caplog.text
+
+
 def test_a_meter_with_a_part_of_its_model_at_another_base_is_read() -> None:
     words = meter(204, TotWhImp=4000)[: 2 + 81]
     words[1] = 81

@@ -310,6 +310,7 @@ class SunSpec:
         self._refused.clear()
         self._doubtful, self._fresh = False, chain.sure
         self._name_parts()
+        self._compare_parts()
         if layout.is_gateway:
             self._slow_down()
 
@@ -353,6 +354,16 @@ class SunSpec:
             if device.part != ITSELF
         }
         self._parts = {**self._parts, **new}
+
+    def _compare_parts(self) -> None:
+        """Say which parts of the configuration are not there: off, or misspelled."""
+        there = [device.part for device in self._layout.devices if device.part != ITSELF]
+        if missing := [part for part in self._options.parts if part not in there]:
+            known = ", ".join(there) or "none"
+            text = f"{self._name}: parts: no {', '.join(missing)} behind it; there are: {known}"
+            self._faults.report("parts", text)
+        else:
+            self._faults.over("parts", f"{self._name}: all that parts names is there")
 
 
 BRIDGE = SunSpec
