@@ -87,6 +87,9 @@ def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
     finally:
         if data is None and result == EXIT_STOPPED:
             shutil.rmtree(folder, ignore_errors=True)
+    if result == EXIT_STOPPED:
+        where = f"It is kept in {folder}." if data else "It is removed now; --data DIR keeps it."
+        sys.stdout.write(f"All that was measured was stored, once. {where}\n")
     return result
 
 
@@ -152,7 +155,7 @@ class Demo:
         self._screen_note = self._folder / "screen.json"
         self._log_path = self._folder / "demo.log"
         self._contract = contract.load()
-        self._head = ""
+        self._head = self._brief = ""
         self._started_ms = 0
 
     @property
@@ -173,7 +176,7 @@ class Demo:
             try:
                 self.site.settings = replace(self._settings, broker=broker.settings)
                 self.site.note()
-                self._head = self._describe(broker.name)
+                self._head, self._brief = self._describe(broker.name), self._in_brief()
                 self._supervise(seconds, stop, broker)
             finally:
                 broker.stop()
@@ -206,6 +209,10 @@ class Demo:
             f"archive  {self._folder}/{ARCHIVE}\n"
             f"log      {self._log_path}\n\n"
         )
+
+    def _in_brief(self) -> str:
+        broker = self._settings.broker
+        return f"Ctrl-C ends.  broker {broker.host}:{broker.port}  log {self._log_path}"
 
     # ------------------------------------------------------------------ the processes
 
@@ -251,7 +258,9 @@ class Demo:
         stop = stop_on(signal.SIGTERM)
         counter = _Counter(Topics(self._settings.site), time_text(self._started_ms))
         try:
-            watch.show(self._settings, "", stop, head=self._head, seen=counter.take)
+            watch.show(
+                self._settings, "", stop, head=self._head, brief=self._brief, seen=counter.take
+            )
         except BrokenPipeError:
             # Whoever read our output has seen enough: the demo is over.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

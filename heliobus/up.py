@@ -79,9 +79,11 @@ def simulate(
             site.note()
             out.write(_described(site, broker.name, command))
             out.flush()
-            return _supervised(site, broker)
+            result = _supervised(site, broker)
         finally:
             broker.stop()
+    out.write(f"What was simulated is kept in {site.folder}; you may delete that folder.\n")
+    return result
 
 
 def _names(settings: Settings, only: Sequence[str] | None) -> list[str]:

@@ -49,9 +49,13 @@ def show(
     stop: threading.Event,
     *,
     head: str = "",
+    brief: str = "",
     seen: Callable[[Message], None] = lambda _message: None,
 ) -> None:
-    """Show the bus until `stop`; `seen` is told of every message, `head` stands above the table."""
+    """Show the bus until `stop`; `seen` is told of every message.
+
+    `head` stands above the table; where it has no room, the line `brief` does below the title.
+    """
     topics = Topics(settings.site, settings.base_topic)
     board = Board(contract.load(), topics, wanted)
     inbox: queue.Queue[Message] = queue.Queue()
@@ -66,7 +70,7 @@ def show(
         on_message=inbox.put,
     )
     try:
-        with Screen(sys.stdout, board, head) as screen:
+        with Screen(sys.stdout, board, head, brief) as screen:
             # Not before: what the bus finds wrong is said once, and is to stand in the table.
             bus.start()
             screen.show([])
@@ -100,10 +104,11 @@ def _taken(inbox: queue.Queue[Message], seen: Callable[[Message], None]) -> list
 class Screen:
     """Where the board is shown: a terminal, or a pipe or file. A context manager."""
 
-    def __init__(self, out: TextIO, board: Board, head: str) -> None:
+    def __init__(self, out: TextIO, board: Board, head: str, brief: str = "") -> None:
         self._out = out
         self._board = board
         self._head = head
+        self._brief = brief
         self._is_terminal = out.isatty() and os.environ.get("TERM") != "dumb"
         self._paints = self._is_terminal and not os.environ.get("NO_COLOR")
         self._notice = _Notice()
@@ -144,7 +149,8 @@ class Screen:
         told = [(), *told] if told else []
         rows = [*head, *self._board.table(now_ms, width, height - len(head) - len(told)), *told]
         if head and len(rows) > height:
-            rows = [*self._board.table(now_ms, width, height - len(told)), *told]
+            title, _, *rows = self._board.table(now_ms, width, height - len(told))
+            rows = [title, ((self._brief[:width], Style.PLAIN),), *rows, *told]
         if len(rows) > height:
             hidden = f"... and {len(rows) - height + 1} lines more"
             rows = [*rows[: height - 1], ((hidden[:width], Style.PLAIN),)]

@@ -98,9 +98,8 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def counts(out: str) -> dict[str, int]:
-    """Take the last line apart."""
-    found = LINE.fullmatch(out.splitlines()[-1])
-    assert found is not None, out
+    """Take the line of the counts apart."""
+    (found,) = LINE.finditer(out)
     names = ("measured", "published", "stored", "lost", "duplicates", "rewritten")
     return dict(zip(names, map(int, found.groups()), strict=True))
 
@@ -133,6 +132,9 @@ def test_ten_seconds_lose_nothing(place: Path) -> None:
     assert out.startswith("A simulated house: nothing is connected to this computer.")
     assert "broker   mosquitto on 127.0.0.1:" in out
     assert re.search(r"\d\d:\d\d:\d\d inverter  mode=battery  output_w=\d+  pv_w=\d+ ", out)
+    assert out.splitlines()[-1] == (
+        "All that was measured was stored, once. It is removed now; --data DIR keeps it."
+    )
     assert list(place.iterdir()) == []
 
 
@@ -309,6 +311,7 @@ def test_the_table_fits_its_terminal_which_is_given_back(place: Path) -> None:
         table = terminal.wait_for("charger  ", *DEVICES, "online, ", *BRIDGES, width=80)
         assert len(table) <= 24
         assert all(len(line) <= 80 for line in table)
+        assert re.match(r"Ctrl-C ends\.  broker 127\.0\.0\.1:\d+  log /", table[1])
         assert f"{BOLD}inverter{PLAIN}" in re.sub(" +", "", terminal.written)
         terminal.resize(120, 60)
         table = terminal.wait_for("Battery voltage", *DEVICES, width=120)

@@ -206,6 +206,8 @@ def test_only_some_of_the_components_run(farm: Path) -> None:
         assert "chargers" not in program.said
         assert program.stop() == 0
     assert "history.db, in the place of archive\n" in program.said
+    kept = f"What was simulated is kept in {farm}/data/simulated; you may delete that folder.\n"
+    assert program.said.endswith(kept)
 
 
 def test_without_a_sink_that_stores_there_is_no_archive(farm: Path) -> None:
