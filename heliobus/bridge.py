@@ -83,7 +83,8 @@ class Bridge(Protocol[P_contra]):
     The class may have a static `open_link(url, devices)`, which opens the way to these devices of
     one link; without it there is `heliobus.link.open_link`. A likewise `check_link` raises
     ConfigError where they cannot share that link. A device may have a `role`: what it measures
-    where its owner does not say.
+    where its owner does not say. It may have `warnings`: what looks wrong in its settings, and
+    may be right.
     """
 
     def __init__(self, device: "DeviceSettings") -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from heliobus import components, config, contract
+from heliobus.address import parse
 from heliobus.bridge import check_links
 from heliobus.checked_yaml import Place, Schema, written
 from heliobus.errors import ConfigError
@@ -19,9 +20,12 @@ def run(path: Path, out: TextIO) -> int:
     """Print one line per component, then the warnings. Raise ConfigError with every fault."""
     loaded = config.read(path)
     settings = loaded.settings
+    doubts: list[str] = []
     faults = [
         f"{path}:{_line(place, loaded.lines)}: {'.'.join(place)}: {fault}"
-        for place, fault in (_exact(*each, loaded.lines) for each in _told_once(_faults(settings)))
+        for place, fault in (
+            _exact(*each, loaded.lines) for each in _told_once(_faults(settings, doubts))
+        )
     ]
     if faults:
         raise ConfigError("\n".join(faults))
@@ -30,16 +34,17 @@ def run(path: Path, out: TextIO) -> int:
         print(f"  bridge {bridge.name}: {bridge.type}, {_devices(bridge)}", file=out)
     for sink in settings.sinks.values():
         print(f"  sink {sink.name}: {', '.join(_told(sink))}", file=out)
-    for warning in (*loaded.warnings, *_missing(settings)):
+    for warning in (*loaded.warnings, *doubts, *_missing(settings)):
         print(f"warning: {warning}", file=out)
     return 0
 
 
-def _faults(settings: Settings) -> Iterator[tuple[Place, str]]:
-    """Give what the components themselves find impossible."""
+def _faults(settings: Settings, doubts: list[str]) -> Iterator[tuple[Place, str]]:
+    """Give what the components themselves find impossible; `doubts` gets what may be right."""
     heard: dict[object, str] = {}
     for bridge in settings.bridges.values():
-        yield from _bridge_faults(bridge, settings, heard)
+        yield from _bridge_faults(bridge, settings, heard, doubts)
+    yield from _port_faults(settings.bridges.values())
     for sink in settings.sinks.values():
         yield from _sink_faults(sink, settings)
 
@@ -75,7 +80,7 @@ def _line(place: Place, lines: Mapping[Place, int]) -> int:
 
 
 def _bridge_faults(
-    bridge: BridgeSettings, settings: Settings, heard: dict[object, str]
+    bridge: BridgeSettings, settings: Settings, heard: dict[object, str], doubts: list[str]
 ) -> Iterator[tuple[Place, str]]:
     """Give what one bridge finds impossible; `heard` keeps what each listens to."""
     place: Place = ("bridges", bridge.name)
@@ -98,10 +103,31 @@ def _bridge_faults(
             yield (*place, "devices", device.name), str(error)
         else:
             by_link[device.link].append(made)
+            named = f"{'.'.join(place)}.devices.{device.name}"
+            doubts += (f"{named}: {told}" for told in getattr(made, "warnings", ()))
     try:
         check_links(kind, by_link)
     except ConfigError as error:
         yield place, str(error)
+
+
+def _port_faults(bridges: Iterable[BridgeSettings]) -> Iterator[tuple[Place, str]]:
+    """Give the ports of this computer that two want; whoever is first has them alone."""
+    first: dict[str, tuple[str, str]] = {}
+    told = set()
+    for bridge in bridges:
+        for link in dict.fromkeys(device.link for device in bridge.devices if device.link):
+            port = parse(link).path
+            owner, url = first.setdefault(port, (bridge.name, link))
+            if not port or (owner, url) == (bridge.name, link) or (bridge.name, port) in told:
+                continue
+            told.add((bridge.name, port))
+            if owner == bridge.name:
+                fault = f"found '{url}' and '{link}', which are one port; write it alike"
+            else:
+                fault = f"{port} is the port of bridges.{owner} already; only one bridge can have"
+                fault += " it, so put its devices into one, or write another port"
+            yield ("bridges", bridge.name), f"link: {fault}"
 
 
 def _ears(bridge: BridgeSettings, listener: Listener) -> object:

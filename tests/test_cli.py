@@ -203,6 +203,32 @@ def test_a_mistake_in_the_file_ends_with_78_and_one_line(here: Path, command: li
     )
 
 
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (
+            "  roof:\n    type: voltronic\n    link: serial:///dev/nowhere?baud=2400\n"
+            "    devices: {other: {every: 5s}}\n",
+            "6: bridges.roof.link: /dev/nowhere is the port of bridges.axpert already;"
+            " only one bridge can have it, so put its devices into one, or write another port",
+        ),
+        (
+            "  roof:\n    type: voltronic\n    link: serial:///dev/else\n    devices:\n"
+            "      a: {every: 5s}\n      b: {every: 5s, link: 'serial:///dev/else?baud=2400'}\n",
+            "6: bridges.roof.link: found 'serial:///dev/else' and"
+            " 'serial:///dev/else?baud=2400', which are one port; write it alike",
+        ),
+    ],
+)
+def test_two_that_want_one_serial_port_are_told_by_check(
+    run: Callable[..., tuple[int, str, str]], here: Path, second: str, told: str
+) -> None:
+    (here / "heliobus.yaml").write_text(GOOD.replace("sinks:", second + "sinks:"))
+    with pytest.raises(ConfigError) as error:
+        run("check")
+    assert str(error.value) == f"heliobus.yaml:{told}"
+
+
 def test_a_missing_file_ends_with_78_and_says_what_to_do(here: Path) -> None:
     found = heliobus("-c", "other.yaml", "check")
     assert found.returncode == 78

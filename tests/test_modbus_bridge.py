@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bridges.modbus import BRIDGE, Modbus
+from bridges.modbus.profiles import names
 from heliobus import check
 from heliobus.bridge import Identity, check_links
 from heliobus.errors import ConfigError, FrameError
@@ -709,6 +710,10 @@ def test_what_one_group_learned_counts_for_all(bench: Bench) -> None:
             "invert: 'import_kwh' is never below 0; name powers and currents only",
         ),
         (
+            {"invert": ["voltage_v"]},
+            "invert: 'voltage_v' is never below 0; name powers and currents only",
+        ),
+        (
             {"profile": "anker_solix_plug", "role": "grid"},
             "role: only a meter has one, and anker_solix_plug is of kind relay",
         ),
@@ -722,6 +727,42 @@ def test_settings_that_cannot_work_are_told(
         BRIDGE(bench.settings(**options))
     assert str(error.value).startswith(told)
     assert "\n" not in str(error.value)
+
+
+def test_no_device_of_a_serial_line_is_unit_0(bench: Bench) -> None:
+    assert BRIDGE(bench.settings(unit=0)).unit == 0  # a gateway may have it
+    with pytest.raises(ConfigError) as error:
+        BRIDGE(replace(bench.settings(unit=0), link="serial:///dev/ttyS0"))
+    assert str(error.value) == (
+        "unit: found 0, which calls all devices of a line, and none answers;"
+        " write the one that is set on the device, from 1 to 247"
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "at", "told"),
+    [
+        (3, 40019, "subtract 40001, so that 40019 is 18"),
+        (4, 30019, "subtract 30001, so that 30019 is 18"),
+        (4, 40019, ""),
+        (3, 30019, ""),
+        (3, 40000, ""),
+        (4, 18, ""),
+    ],
+)
+def test_registers_counted_as_in_manuals_are_doubted(
+    bench: Bench, function: int, at: int, told: str
+) -> None:
+    head = METER.partition("\nregisters:")[0].replace("probe:", "# probe:")
+    rows = f"\nregisters: [{{name: voltage_v, at: {at}, function: {function}}}]\n"
+    found = "".join(BRIDGE(bench.settings(f"{head}{rows}")).warnings)
+    assert found.endswith(told)
+    assert bool(found) is bool(told)
+
+
+def test_no_profile_that_comes_with_heliobus_is_doubted() -> None:
+    for name in names():
+        assert BRIDGE(DeviceSettings("a", 5.0, "", {"profile": name})).warnings == ()
 
 
 def test_a_line_is_set_as_its_devices_are_from_the_factory(bench: Bench) -> None:

@@ -13,9 +13,9 @@ from typing import Final
 from bridges.modbus import codec
 from bridges.modbus.asking import Asker
 from bridges.modbus.candidate import FIRST, Candidate
-from bridges.modbus.options import profiles_of, slow_s
+from bridges.modbus.options import doubts, profiles_of, slow_s
 from bridges.modbus.registers import Group as Cadence
-from bridges.modbus.serial_line import line_of, words
+from bridges.modbus.serial_line import is_serial, line_of, words
 from bridges.modbus.types import Values
 from heliobus.address import parse
 from heliobus.bridge import Group, Identity
@@ -45,8 +45,14 @@ class Modbus:
         self.name = device.name
         self.unit: int = device.options.get("unit", found[0].unit_id)
         self.says_unit = "unit" in device.options
+        if self.unit == 0 and is_serial(device.link):
+            raise ConfigError(
+                "unit: found 0, which calls all devices of a line, and none answers;"
+                " write the one that is set on the device, from 1 to 247"
+            )
         self._candidates = [Candidate(profile, self.unit) for profile in found]
         self.profile = found[0]
+        self.warnings = doubts(device, self.profile)
         self.kind = self.profile.kind
         self.role = self.profile.role
         self.groups: Sequence[Group] = self._groups(device)

@@ -14,6 +14,9 @@ from heliobus.quantities import duration_s
 from heliobus.settings import DeviceSettings
 
 _SLOW_S: Final = 60.0
+# What manuals call the first register, by the function that reads it.
+_COUNTED_FROM_1: Final = MappingProxyType({3: 40001, 4: 30001})
+_NO_SIGN: Final = frozenset({"V", "Hz"})
 _QUICKER: Final = MappingProxyType({Group.SLOW: Group.FAST})
 
 
@@ -28,6 +31,21 @@ def profiles_of(device: DeviceSettings) -> tuple[Profile, ...]:
     if "role" in device.options and first.kind != "meter":
         raise ConfigError(f"role: only a meter has one, and {first.name} is of kind {first.kind}")
     return tuple(_adapted(profile, device) for profile in found)
+
+
+def doubts(device: DeviceSettings, profile: Profile) -> Sequence[str]:
+    """Give what looks wrong in a profile of the owner, and may be right."""
+    if device.options["profile"] in profiles.names():
+        return ()
+    least = min((row.at for row in profile.rows), default=0)
+    for function, first in _COUNTED_FROM_1.items():
+        if all(row.function == function and first <= row.at < first + 9999 for row in profile.rows):
+            return (
+                f"profile: {profile.name} has its registers from {least} on. On the wire they are"
+                f" counted from 0: where its manual calls the first one {first}, subtract {first},"
+                f" so that {least} is {least - first}",
+            )
+    return ()
 
 
 def slow_s(device: DeviceSettings) -> float:
@@ -97,5 +115,7 @@ def _check_inverted(names: Sequence[str], found: Sequence[Profile]) -> None:
             told = guess(name, numbers)
             raise ConfigError(f"invert: {name!r} is not a number of {found[0].name}{told}")
         known = contract.field(found[0].kind, name)
-        if known is not None and known.minimum is not None and known.minimum >= 0:
+        if known is None:
+            continue
+        if known.unit in _NO_SIGN or (known.minimum is not None and known.minimum >= 0):
             raise ConfigError(f"invert: {name!r} is never below 0; name powers and currents only")

@@ -34,6 +34,11 @@ def line_of(url: str, profiles: Iterable[Profile]) -> Mapping[str, str]:
     )
 
 
+def is_serial(url: str) -> bool:
+    """Say whether a link is a serial line."""
+    return url.partition(":")[0] in _SERIAL
+
+
 def _ways(profile: Profile, said: Mapping[str, str]) -> list[Mapping[str, str]]:
     """Give how a line of this profile may be set, the usual way first, with what is said."""
     ways = [_options(text) for text in profile.serial or (_USUAL,)]
