@@ -52,8 +52,9 @@ def guess(word: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     names = sorted(known)
-    close = get_close_matches(word, names, n=1)
-    if close:
+    small = {one.lower(): one for one in names}
+    close = [small[one] for one in get_close_matches(word.lower(), small, n=1)]
+    if close or (close := [one for one in names if word.lower() in one.lower().split("_")]):
         return f"; did you mean {close[0]!r}?"
     return f"; expected one of {', '.join(names)}" if names else ""
 
@@ -297,7 +298,9 @@ class Reader:
         else:
             value = plain(text, _types(schema), quoted=bool(node.style) and text == node.value)
         if value is None:
-            raise _Fault(f"found {shown}, expected {_expected(schema)}")
+            bare = plain(text, _types(schema), quoted=False) if node.style else None
+            quotes = "" if bare is None else "; leave out the quotes, which make it a text"
+            raise _Fault(f"found {shown}, expected {_expected(schema)}{quotes}")
         if not _allowed(value, schema):
             if "enum" in schema:
                 raise _Fault(f"{shown} is not known{guess(text, map(written, schema['enum']))}")

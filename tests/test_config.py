@@ -375,6 +375,11 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
             " from 1 to 247 such as 3",
         ),
         (
+            GRID + '        unit: "1"',
+            "9: bridges.a.devices.grid.unit: found '1', expected a whole number"
+            " from 1 to 247 such as 3; leave out the quotes, which make it a text",
+        ),
+        (
             GRID + "        unit: one",
             "9: bridges.a.devices.grid.unit: found 'one', expected a whole number"
             " from 1 to 247 such as 3",

@@ -702,6 +702,12 @@ def test_what_one_group_learned_counts_for_all(bench: Bench) -> None:
     [
         ({"profile": "eastron_sdm23"}, "profile: 'eastron_sdm23' is not known; did you mean"),
         (
+            {"profile": "SDM230"},
+            "profile: 'SDM230' is not known; did you mean 'eastron_sdm230'?",
+        ),
+        ({"profile": "sdm72"}, "profile: 'sdm72' is not known; did you mean 'eastron_sdm72'?"),
+        ({"profile": "BSP"}, "profile: 'BSP' is not known; did you mean 'studer_bsp'?"),
+        (
             {"invert": ["pwoer_w"]},
             "invert: 'pwoer_w' is not a number of acme; did you mean 'power_w'",
         ),
