@@ -126,9 +126,8 @@ def test_ten_seconds_lose_nothing(place: Path) -> None:
     status, out, err = end(start(place, "--seconds", "10"))
     found = counts(out)
     assert (status, err) == (0, "")
-    assert (
-        found["measured"] == found["published"] == found["stored"] >= 2 * len(DEVICES)
-    )  # five turns; fewer on a busy machine
+    # Five turns; fewer on a busy machine.
+    assert found["measured"] == found["published"] == found["stored"] >= 2 * len(DEVICES)
     assert found["lost"] == found["duplicates"] == found["rewritten"] == 0
     assert {device for device in DEVICES if f" {device}  " in out} == DEVICES
     assert out.startswith("A simulated house: nothing is connected to this computer.")
