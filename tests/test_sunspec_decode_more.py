@@ -73,7 +73,8 @@ def test_registers_of_an_answer_that_do_not_say_what_they_are_are_told_as_they_a
         "values": {"register_40083": 700, "register_40084": 0},
         "units": {},
         "note": "no SunSpec in these registers; found 02BC 0000 at 40083, expected the marker"
-        " 5375 6E53, or the number and the length of a model that is known; told as they are",
+        " 5375 6E53, or the number and the length of a model that is known; a capture must begin at"
+        " the one or the other; told as they are",
     }
 
 
