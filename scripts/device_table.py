@@ -12,7 +12,6 @@ from typing import Final
 
 from bridges.modbus import profiles
 from bridges.modbus.registers import Profile
-from heliobus import contract
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BEGIN: Final = "<!-- devices: written by scripts/device_table.py, run by `make docs` -->"
@@ -80,9 +79,7 @@ def put(page: str, parts: Sequence[str], name: str) -> str:
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     """Write the pages, or with --check tell whether they are current."""
-    rules = contract.load()
-    here = profiles.folder()
-    found = [profiles.load(name, beside=here, contract=rules) for name in profiles.names()]
+    found = [profiles.load(name, beside=profiles.folder()) for name in profiles.names()]
     stale = False
     for name, writers in PAGES.items():
         path = root / name

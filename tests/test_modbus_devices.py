@@ -66,7 +66,7 @@ LIVE = {
 
 @cache
 def profile_of(name: str) -> Profile:
-    return profiles.load(name, beside=Path(), contract=CONTRACT)
+    return profiles.load(name, beside=Path())
 
 
 def rows_of(profile: Profile) -> list[Row]:

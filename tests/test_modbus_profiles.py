@@ -659,3 +659,18 @@ def test_a_unit_is_so_many_of_another(unit: str, wanted: str, times: float) -> N
     found = conversion(unit, wanted)
     assert found is not None
     assert float(found) == pytest.approx(times)
+
+
+def test_a_variant_is_looked_for_beside_the_profile_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    probe = "probe: {name: voltage_v, min: 80, max: 300}\n"
+    named = f"{METER}{probe}variants: [./other.yaml]\n"
+    (tmp_path / "mine/meter.yaml").write_text(named)
+    (tmp_path / "mine/other.yaml").write_text(METER + probe)
+    found = profiles.family("mine/meter.yaml", beside=tmp_path)
+    assert [profile.name for profile in found] == ["meter", "other"]
+
+
+def test_what_comes_with_heliobus_is_read_once_for_all_devices() -> None:
+    one, other = (profiles.load("eastron_sdm230", beside=Path(place)) for place in ("/a", "/b"))
+    assert one is other

@@ -261,7 +261,7 @@ def test_whatever_a_file_says_is_a_profile_or_told(
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(yaml.safe_dump({**TOP, "registers": written, **more}))
     with contextlib.suppress(ConfigError):
-        profiles.load("./any.yaml", beside=path.parent, contract=CONTRACT)
+        profiles.load("./any.yaml", beside=path.parent)
 
 
 @given(st.text(max_size=60))
@@ -271,4 +271,4 @@ def test_whatever_text_is_a_profile_or_told(
     path: Path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(text, encoding="utf-8")
     with contextlib.suppress(ConfigError):
-        profiles.load(str(path), beside=Path(), contract=CONTRACT)
+        profiles.load(str(path), beside=Path())

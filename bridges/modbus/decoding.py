@@ -11,9 +11,7 @@ from bridges.modbus.candidate import Candidate
 from bridges.modbus.codec import decode, identity, scale_values
 from bridges.modbus.registers import Profile, Row
 from bridges.modbus.types import TYPES, Value, number
-from heliobus import contract as contracts
 from heliobus.captured import answer_of
-from heliobus.contract import Contract
 from heliobus.errors import FrameError
 from heliobus.modbus import HOLDING, INPUT, Identify, LoopBack, Read, check_refused
 
@@ -29,16 +27,11 @@ _PLAUSIBLE = (1e-6, 1e12)
 
 def profile_decoder(name: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
     """Give what answers a captured line by a profile, its name or file. Raise ConfigError."""
-    contract = contracts.load()
-    load = partial(profiles.load, beside=Path(), contract=contract)
-    first = load(name)
-    found = (first, *map(load, first.variants))
-    return partial(_answer, [Candidate(profile, profile.unit_id) for profile in found], contract)
+    found = profiles.family(name, beside=Path())
+    return partial(_answer, [Candidate(profile, profile.unit_id) for profile in found])
 
 
-def _answer(
-    candidates: Sequence[Candidate], contract: Contract, body: Mapping[str, Any]
-) -> Mapping[str, Any]:
+def _answer(candidates: Sequence[Candidate], body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give values, units and, where there is something to say, a note. Raise FrameError."""
     profile = candidates[0].profile
     if body.get("registers") is None and "response" in body:
@@ -60,7 +53,7 @@ def _answer(
     read_image: Image = {(function, start + at): word for at, word in enumerate(words)}
     image = _with_context(profile, body) | _either(profile, read_image)
     fitting = _fitting(candidates, image)
-    found = _values(fitting, contract, read_image, image)
+    found = _values(fitting, read_image, image)
     return found if fitting is profile else {**found, "note": f"read as {fitting.name}"}
 
 
@@ -85,7 +78,7 @@ def _told(question: Identify | LoopBack, pdu: bytes) -> Mapping[str, Any]:
     return {"values": {}, "units": {}, "note": "a loop-back; it carries no registers"}
 
 
-def _values(profile: Profile, contract: Contract, read: Image, image: Image) -> Mapping[str, Any]:
+def _values(profile: Profile, read: Image, image: Image) -> Mapping[str, Any]:
     """Give what the image holds, except rows of which nothing was read."""
     seen = _either(profile, read)
     rows = [row for row in profile.rows if _is_whole(row, seen)]
@@ -98,7 +91,7 @@ def _values(profile: Profile, contract: Contract, read: Image, image: Image) -> 
         **scale_values(scales, image),
         **_identity(profile.identity, seen),
     }
-    units = {name: _unit(contract, profile.kind, name) for name in values}
+    units = {name: _unit(profile.kind, name) for name in values}
     values |= _unnamed(profile, read, covered)
     note = {"note": _note(lacking)} if lacking else {}
     return {"values": values, "units": {n: unit for n, unit in units.items() if unit}, **note}
@@ -176,8 +169,8 @@ def _with_context(profile: Profile, body: Mapping[str, Any]) -> Image:
     return {(function, at): word for function in functions for at, word in enumerate(words)}
 
 
-def _unit(contract: Contract, kind: str, name: str) -> str:
-    known = contract.field(kind, name)
+def _unit(kind: str, name: str) -> str:
+    known = profiles.contract().field(kind, name)
     return known.unit if known else ""
 
 

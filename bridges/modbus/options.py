@@ -8,7 +8,6 @@ from typing import Any, Final
 from bridges.modbus import profiles
 from bridges.modbus.registers import Group, Profile, Row
 from bridges.modbus.types import TYPES
-from heliobus import contract as contracts
 from heliobus.errors import ConfigError
 from heliobus.quantities import duration_s
 from heliobus.settings import DeviceSettings
@@ -25,8 +24,8 @@ def profiles_of(device: DeviceSettings) -> tuple[Profile, ...]:
     name = device.options.get("profile", "")
     if not name:
         raise ConfigError("profile: is missing; 'heliobus list' shows the profiles")
-    first = profiles.load(name, beside=device.folder)
-    found = (first, *(profiles.load(each, beside=device.folder) for each in first.variants))
+    found = profiles.family(name, beside=device.folder)
+    first = found[0]
     _check_inverted(device.options.get("invert", ()), found)
     if "role" in device.options and first.kind != "meter":
         raise ConfigError(f"role: only a meter has one, and {first.name} is of kind {first.kind}")
@@ -108,13 +107,12 @@ def _turned(row: Row, inverted: Sequence[str]) -> Row:
 def _check_inverted(names: Sequence[str], found: Sequence[Profile]) -> None:
     from heliobus.checked_yaml import guess
 
-    contract = contracts.load()
     numbers = {row.name for profile in found for row in profile.rows if TYPES[row.type].is_number}
     for name in names:
         if name not in numbers:
             told = guess(name, numbers)
             raise ConfigError(f"invert: {name!r} is not a number of {found[0].name}{told}")
-        known = contract.field(found[0].kind, name)
+        known = profiles.contract().field(found[0].kind, name)
         if known is None:
             continue
         if known.unit in _NO_SIGN or (known.minimum is not None and known.minimum >= 0):

@@ -1,7 +1,8 @@
 """Profiles are read: a YAML file, what it extends, and what is wrong with it, line by line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,24 +32,44 @@ def names() -> list[str]:
     return _SHELF.names()
 
 
-def load(name: str, *, beside: Path, contract: Contract | None = None) -> Profile:
+@cache
+def contract() -> Contract:
+    """Give the contract that profiles are checked against."""
+    return contracts.load()
+
+
+def load(name: str, *, beside: Path) -> Profile:
     """Read a profile by its name, or by a path that starts at `beside`. Raise ConfigError."""
+    return family(name, beside=beside)[0]
+
+
+def family(name: str, *, beside: Path) -> tuple[Profile, ...]:
+    """Read a profile as `load` does, and its variants. Raise ConfigError."""
     path = _SHELF.path(name, beside)
-    return _load(path, f"profile: {name!r}", contract or contracts.load(), variants=True)
+    return _shipped(name) if name == path.stem else _family(path, name)
 
 
-def _load(path: Path, told: str, contract: Contract, *, variants: bool) -> Profile:
-    sources = _SHELF.read(path, told)
-    profile = _Making(sources, contract).make()
+@cache  # devices are often alike, and a Raspberry Pi takes a second for a profile
+def _shipped(name: str) -> tuple[Profile, ...]:
+    return _family(_SHELF.path(name, Path()), name)
+
+
+def _family(path: Path, name: str) -> tuple[Profile, ...]:
+    sources, profile = _made(path, f"profile: {name!r}")
+    variants = list(_variants(sources[0], profile))
     finish(sources)
-    if variants:
-        _check_variants(sources[0], profile, contract)
-        finish(sources)
-    return profile
+    return (profile, *variants)
 
 
-def _check_variants(source: Source, profile: Profile, contract: Contract) -> None:
-    """Note variants that are not there, wrong in themselves, or cannot be told from others."""
+def _made(path: Path, told: str) -> tuple[Sequence[Source], Profile]:
+    sources = _SHELF.read(path, told)
+    profile = _Making(sources, contract()).make()
+    finish(sources)
+    return sources, profile
+
+
+def _variants(source: Source, profile: Profile) -> Iterator[Profile]:
+    """Read the variants; note those that are wrong, or cannot be told from others."""
     for index, name in enumerate(source.values.get("variants") or ()):
         place = ("variants", f"[{index}]")
         line = source.line(place)
@@ -57,13 +78,14 @@ def _check_variants(source: Source, profile: Profile, contract: Contract) -> Non
         if path.resolve() == source.path.resolve():
             source.fault(place, "is this profile itself; name the others only")
             continue
-        variant = _load(path, told, contract, variants=False)
+        _, variant = _made(path, told)
         if variant.kind != profile.kind:
             told = f"{name!r} is of kind {variant.kind}, expected {profile.kind} as here"
             source.fault(place, told)
         if variant.probe is None and not variant.identified:
             told = f"{name!r} has neither 'identified' nor 'probe'; nothing would choose it"
             source.fault(place, told)
+        yield variant
 
 
 # ---------------------------------------------------------------------- making
