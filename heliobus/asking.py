@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from heliobus.bridge import Bridge, check_links
+from heliobus.bridge import Bridge, Event, check_links
 from heliobus.faults import Faults
 from heliobus.polled import ITSELF, LONGEST_BACK_OFF_S, Member, Polled, Presence
 from heliobus.poller import Poller, stop_all
@@ -76,7 +76,13 @@ class Asking:
     def start(self, bridge: "BridgeComponent") -> None:
         """Start the links, with their devices at rest until they are allowed."""
         self._pollers = [
-            Poller(url, devices, on_sample=partial(self._sample, bridge), on_change=self._change)
+            Poller(
+                url,
+                devices,
+                on_sample=partial(self._sample, bridge),
+                on_change=self._change,
+                on_event=partial(self._event, bridge),
+            )
             for url, devices in self._by_link.items()
         ]
         for poller in self._pollers:
@@ -88,6 +94,11 @@ class Asking:
         if self._may(member) and not bridge.refuses(member.name):
             member.samples += 1
             member.show(bridge.put(member.name, member.about.kind, values, measured_s))
+
+    def _event(self, bridge: "BridgeComponent", device: Polled, event: Event) -> None:
+        if not bridge.refuses(device.name):
+            details = {"subject": device.name, **event.details}
+            bridge.outbox.event(event.name, event.text, **details)
 
     def _change(self, member: Member) -> None:
         if self._may(member):

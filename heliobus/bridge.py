@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:  # a protocol needs no more than their names
@@ -143,11 +143,33 @@ class Sleeper(Protocol):
     of these tries from the second beat on.
     """
 
-    def asleep(self) -> "Values | Parts | None":
+    def asleep(self, *, lost: bool) -> "Values | Parts | None":
         """Give what to publish while it is silent; None: it should be awake, so it is offline.
 
-        The answer outlives `forget`: at night the link may not open.
+        `lost`: the link itself is gone. A device that has the link within it may sleep like that,
+        and the answer outlives `forget`; one on a port of ours does not.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a device has logged: `name` like `alarm_logged`, and words for people.
+
+    `details` are fields of the kind `event`.
+    """
+
+    name: str
+    text: str
+    details: "Values" = field(default_factory=dict)
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """A bridge whose device has things to report that are no values: the entries of its log."""
+
+    def events(self) -> Sequence[Event]:
+        """Give what has happened since the last call; called after each poll, good or bad."""
         ...
 
 

@@ -14,6 +14,8 @@ from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
 
 LONGEST_BACK_OFF_S = 60.0
+# A port that is gone costs nobody anything, and is wanted as soon as it is there again.
+LONGEST_REOPEN_S = 4.0
 # So many beats in a row without an answer: the device counts as offline.
 MISSED_BEATS = 2
 # A group that fits in no gap between beats is asked all the same after waiting so many beats.
@@ -228,12 +230,15 @@ class Polled:
         self.error = ""
         self.begin(now_s + back_off_s(self.failures))
 
-    def asleep(self, now_s: float) -> Mapping[str, Values] | None:
-        """Give what a silent device says in its sleep; None: it should be awake."""
+    def asleep(self, now_s: float, *, lost: bool) -> Mapping[str, Values] | None:
+        """Give what a silent device says in its sleep; None: it should be awake.
+
+        `lost`: its link is gone.
+        """
         since_s = now_s if self._sleeps_since_s is None else self._sleeps_since_s
         if not isinstance(self.bridge, Sleeper) or now_s - since_s > LONGEST_SLEEP_S:
             return None
-        said = self.bridge.asleep()
+        said = self.bridge.asleep(lost=lost)
         return None if said is None else self._told(said, self.beat)
 
     def percentiles_ms(self) -> tuple[float, float] | None:

@@ -11,11 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from heliobus.bridge import Group, Parts, Port
+from heliobus.bridge import Event, Group, Parts, Port, Reporter
 from heliobus.errors import FrameError, LinkError
 from heliobus.faults import Faults
-from heliobus.link import Silence, open_link
-from heliobus.polled import ITSELF, MISSED_BEATS, Member, Polled, Presence, back_off_s
+from heliobus.link import Echo, Silence, open_link
+from heliobus.polled import (
+    ITSELF,
+    LONGEST_REOPEN_S,
+    MISSED_BEATS,
+    Member,
+    Polled,
+    Presence,
+    back_off_s,
+)
 from heliobus.sample import Values
 
 log = logging.getLogger(__name__)
@@ -28,8 +36,8 @@ _CUT_OFF_S = 0.2
 class Poller:
     """The thread that owns one link.
 
-    `on_sample(member, values, measured_s)` and `on_change(member)` (it came, went or fell asleep)
-    are called from that thread.
+    `on_sample(member, values, measured_s)`, `on_change(member)` (it came, went or fell asleep) and
+    `on_event(device, event)` are called from that thread.
     """
 
     def __init__(
@@ -39,11 +47,13 @@ class Poller:
         *,
         on_sample: Callable[[Member, Values, float], None],
         on_change: Callable[[Member], None],
+        on_event: Callable[[Polled, Event], None],
     ) -> None:
         self.url = url
         self.devices = devices
         self._on_sample = on_sample
         self._on_change = on_change
+        self._on_event = on_event
         self._link: Port | None = None
         self._losses = 0
         self._got = b""  # in answer to what was sent last, to be logged
@@ -135,7 +145,7 @@ class Poller:
         self._failures += 1
         awake, now_s = False, time.monotonic()
         for device in self.devices:
-            if device.allowed and (said := device.asleep(now_s)) is not None:
+            if device.allowed and (said := device.asleep(now_s, lost=True)) is not None:
                 device.slept(now_s)
                 self._publish(device, said, now_s, Presence.ASLEEP)
             else:
@@ -144,9 +154,11 @@ class Poller:
                 device.errors += 1
                 self._gone(device)
             device.bridge.forget()
+        again_s = back_off_s(self._failures)
         if awake:
             self._faults.report("link", f"{error}; trying again")
-        self._pause(back_off_s(self._failures))
+            again_s = min(again_s, LONGEST_REOPEN_S)
+        self._pause(again_s)
 
     def _serve(self, link: Port) -> None:
         now_s = time.monotonic()
@@ -189,6 +201,9 @@ class Poller:
             return answer
         finally:
             self._log_got()
+            if isinstance(device.bridge, Reporter):
+                for event in device.bridge.events():
+                    self._on_event(device, event)
             losses = getattr(link, "losses", 0)
             if losses != self._losses:
                 self._losses = losses
@@ -198,8 +213,8 @@ class Poller:
     def _failed(self, link: Port, device: Polled, group: Group, error: FrameError) -> None:
         now_s = time.monotonic()
         device.asked(group, now_s)
-        is_silent = group.name == device.beat.name and isinstance(error, Silence)
-        if is_silent and (said := device.asleep(now_s)) is not None:
+        is_silent = group.name == device.beat.name and isinstance(error, Silence | Echo)
+        if is_silent and (said := device.asleep(now_s, lost=False)) is not None:
             device.slept(now_s)
             if device.failures >= MISSED_BEATS:
                 self._publish(device, said, now_s, Presence.ASLEEP)

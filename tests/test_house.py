@@ -18,7 +18,7 @@ N = TypeVar("N", bound=ast.AST)
 LAYERS = (
     # words, and logic that needs nothing but words
     "errors sample settings topics quantities faults claims line address exchange ports guard lazy"
-    " whole_file credentials tls paho modbus modbus_slave captured",
+    " whole_file credentials tls paho modbus modbus_slave captured counters house",
     "contract link clock checked_yaml simulation database",
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health shelf",

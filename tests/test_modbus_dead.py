@@ -59,7 +59,13 @@ def polled(unit: int, timeout_s: float = TIMEOUT_S) -> Polled:
 def polling(*links: tuple[str, Sequence[Polled]]) -> Iterator[Sequence[Poller]]:
     """Ask devices, each link in a thread of its own."""
     pollers = [
-        Poller(url, devices, on_sample=lambda *_: None, on_change=lambda _: None)
+        Poller(
+            url,
+            devices,
+            on_sample=lambda *_: None,
+            on_change=lambda _: None,
+            on_event=lambda *_: None,
+        )
         for url, devices in links
     ]
     for poller in pollers:

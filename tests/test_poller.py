@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heliobus.bridge import Bridge, Group, Identity, Parts
+from heliobus.bridge import Bridge, Event, Group, Identity, Parts
 from heliobus.errors import FrameError, LinkError
 from heliobus.link import Link, ask, open_link
 from heliobus.polled import PATIENCE_BEATS, Polled, Presence, back_off_s
@@ -362,11 +362,13 @@ class Room:
     def __init__(self, device: Device, *devices: Polled) -> None:
         self.samples: SimpleQueue[tuple[str, Values]] = SimpleQueue()
         self.changes: SimpleQueue[tuple[str, Presence | None]] = SimpleQueue()
+        self.events: SimpleQueue[tuple[str, Event]] = SimpleQueue()
         self.poller = Poller(
             device.url,
             devices,
             on_sample=lambda who, values, _: self.samples.put((who.name, values)),
             on_change=lambda who: self.changes.put((who.name, who.presence)),
+            on_event=lambda who, event: self.events.put((who.name, event)),
         )
         self.poller.start()
 
@@ -631,6 +633,39 @@ def test_a_link_that_cannot_be_opened_is_tried_again(
     assert caplog.text.count("127.0.0.1") == 1
 
 
+def test_a_link_that_is_gone_is_tried_again_sooner_than_a_device_that_is_silent(
+    server: Server, room: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heliobus.poller.back_off_s", lambda _: 3600.0)
+    monkeypatch.setattr("heliobus.poller.LONGEST_REOPEN_S", 0.0)
+    line = server({})
+    line.close()
+    device = polled(groups=[FAST])
+    room(line, device)
+    wait_until(lambda: device.errors >= 3, "a third attempt")
+
+
+class Reporting(Letters):
+    """A bridge whose device logs each question, and one that it did not answer."""
+
+    def poll(self, link: Link, group: str) -> Values:
+        self.logged = [Event("device_message", f"asked for {group}")]
+        return super().poll(link, group)
+
+    def events(self) -> list[Event]:
+        logged, self.logged = self.logged, []
+        return logged
+
+
+@pytest.mark.parametrize("answers", [{"b": "x=1"}, {}])
+def test_what_a_device_has_logged_is_reported_whether_it_answered_or_not(
+    server: Server, room: Open, answers: Mapping[str, str]
+) -> None:
+    one = room(server(answers), polled(groups=[FAST], bridge=Reporting))
+    found = one.events.get(timeout=10)
+    assert found == ("device", Event("device_message", "asked for b"))
+
+
 def test_a_stop_waits_for_the_answer_that_is_on_its_way(server: Server, room: Open) -> None:
     line = server({})
     one = room(line, polled(groups=[Group("b", 60.0, 0.01)]))
@@ -685,7 +720,7 @@ class Broken(Letters):
         raise LinkError(f"{link.name}: fails")
 
 
-def test_a_link_that_opens_and_fails_at_once_is_tried_less_and_less_often(
+def test_a_link_that_opens_and_fails_at_once_is_tried_every_four_seconds_at_most(
     server: Server,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -706,7 +741,7 @@ def test_a_link_that_opens_and_fails_at_once_is_tried_less_and_less_often(
     one = Room(server({}), device)
     waits = [waits_s.get(timeout=10) for _ in range(5)]
     one.poller.stop()
-    assert waits == [1, 2, 4, 8, 16]
+    assert waits == [1, 2, 4, 4, 4]
     assert caplog.text.count("fails; trying again") == 1
     assert "open again" not in caplog.text
 
@@ -715,7 +750,11 @@ def test_a_poller_that_was_never_allowed_anything_stops() -> None:
     device = polled()
     device.allowed = False
     poller = Poller(
-        "tcp://127.0.0.1:1", [device], on_sample=lambda *_: None, on_change=lambda _: None
+        "tcp://127.0.0.1:1",
+        [device],
+        on_sample=lambda *_: None,
+        on_change=lambda _: None,
+        on_event=lambda *_: None,
     )
     poller.start()
     poller.stop()

@@ -13,7 +13,7 @@ from heliobus.asking import Asking
 from heliobus.bridge import Group, Identity, Parts, Sleeper
 from heliobus.bridging import BridgeComponent
 from heliobus.errors import FrameError, LinkError
-from heliobus.exchange import Silence
+from heliobus.exchange import Echo, Silence
 from heliobus.link import Link
 from heliobus.polled import Member, Polled, Presence
 from heliobus.poller import Poller
@@ -39,14 +39,15 @@ class Panel:
         self.error: Exception | None = None
         self.sleeps: Values | Parts | None = {"mode": "asleep"}
         self.forgotten = 0
+        self.on_our_port = False
 
     def poll(self, link: Link, group: str) -> Values:  # noqa: ARG002
         if self.error is not None:
             raise self.error
         return {"output_w": 5.0} if group == "beat" else {"rated_w": 3000}
 
-    def asleep(self) -> Values | Parts | None:
-        return self.sleeps
+    def asleep(self, *, lost: bool) -> Values | Parts | None:
+        return None if lost and self.on_our_port else self.sleeps
 
     def forget(self) -> None:
         self.forgotten += 1
@@ -63,7 +64,13 @@ class Room:
         ]
         for device in self.devices:
             device.allowed = True
-        self.poller = Poller(url, self.devices, on_sample=self._sample, on_change=self._change)
+        self.poller = Poller(
+            url,
+            self.devices,
+            on_sample=self._sample,
+            on_change=self._change,
+            on_event=lambda *_: None,
+        )
 
     def _sample(self, member: Member, values: Values, _: float) -> None:
         self.samples.put((member.name, values))
@@ -167,6 +174,20 @@ def test_a_host_that_is_not_there_is_asleep(caplog: pytest.LogCaptureFixture) ->
     assert "trying again" not in caplog.text
 
 
+def test_a_device_on_a_port_of_ours_does_not_sleep_while_the_port_is_gone() -> None:
+    one = panel()
+    one.on_our_port = True
+    with polling(f"tcp://127.0.0.1:{free_port()}", one) as room:
+        assert room.change() == ("panel_0", Presence.OFFLINE)
+
+
+def test_one_of_which_only_the_echo_comes_back_sleeps(url: str) -> None:
+    one = panel()
+    one.error = Echo("no answer, only its echo")
+    with polling(url, one) as room:
+        assert room.change() == ("panel_0", Presence.ASLEEP)
+
+
 def test_a_device_that_should_be_awake_is_offline(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -262,8 +283,8 @@ def test_one_that_is_silent_for_longer_than_any_night_is_offline(
 def test_a_night_of_a_day_and_a_half_is_a_night() -> None:
     device = Polled(DeviceSettings("panel", 1.0, ""), panel())
     device.slept(100.0)
-    assert device.asleep(100.0 + 36 * 3600) == {"": {"mode": "asleep"}}
-    assert device.asleep(101.0 + 36 * 3600) is None
+    assert device.asleep(100.0 + 36 * 3600, lost=False) == {"": {"mode": "asleep"}}
+    assert device.asleep(101.0 + 36 * 3600, lost=False) is None
 
 
 def test_one_that_has_slept_may_be_another_in_the_morning(url: str) -> None:

@@ -923,24 +923,24 @@ def test_an_inverter_rests_when_it_sleeps_or_has_faded_out(
 def test_an_inverter_that_fell_silent_at_dusk_is_asleep() -> None:
     far = Far(common(), inverter(W=3), END)
     with connected(far) as near:
-        assert near.bridge.asleep() is None
+        assert near.bridge.asleep(lost=False) is None
         near.poll()
         far.silent = True
         with pytest.raises(Silence):
             near.poll()
         near.bridge.forget()
-        assert near.bridge.asleep() == {"mode": "asleep"}
+        assert near.bridge.asleep(lost=False) == {"mode": "asleep"}
         assert near.bridge.kind == "inverter"
         far.silent = False
         far.put(common(), inverter(W=2000), END)
         assert near.poll()[""]["output_w"] == 2000
-        assert near.bridge.asleep() is None
+        assert near.bridge.asleep(lost=False) is None
 
 
 def test_a_meter_does_not_sleep() -> None:
     with connected(Far(common(), meter(W=0), END)) as near:
         near.poll()
-        assert near.bridge.asleep() is None
+        assert near.bridge.asleep(lost=False) is None
 
 
 # ---------------------------------------------------------------------- the mapping

@@ -119,7 +119,7 @@ class SunSpec:
             if self._options.release:
                 link.release()
 
-    def asleep(self) -> Values | None:
+    def asleep(self, *, lost: bool) -> Values | None:  # noqa: ARG002 - its link is within it
         """Give what an inverter says at night: nothing but that it is asleep."""
         return {"mode": "asleep"} if self._resting else None
 
