@@ -21,9 +21,10 @@ it plays several models, `variant`. A listener exports `map_decoder(map)` instea
 answers a topic and a payload; its maps are in `maps/`. A bridge that has `profiles/` exports in
 `decoding.py` `profile_decoder(profile)`, which gives what answers a captured object; one with
 "decode": "registers" exports there `decode_registers(start, registers)`, which gives the answer.
-`simulator.py` may also export `simulate(devices, clock=, faults=)`: all that is at the far end of
-one link, with the polls that it has answered, by device, in `polls`. For a listener it is
-`simulate(bridge, clock=, faults=)`, and gives what speaks.
+`simulator.py` may also export `simulate(devices, house=, faults=)`: all that is at the far end of
+one link, with the polls that it has answered, by device, in `polls`. Its devices join the `House`
+of heliobus.house, which all devices of a site share. For a listener it is
+`simulate(bridge, house=, faults=)`, and gives what speaks.
 A sink may export `prepare(settings, folder=, admin=)`, which makes what it needs at its server
 and gives a line for each thing that it did. `admin` is "" where no administrator's file was named.
 Either may export `foreign_topics(options)`, or `foreign_topics(options, folder)` where relative

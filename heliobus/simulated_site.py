@@ -19,6 +19,7 @@ from broker import listeners
 from heliobus import components
 from heliobus.address import Address, parse
 from heliobus.errors import ConfigError
+from heliobus.house import House
 from heliobus.line import Faults, Simulated
 from heliobus.settings import (
     BridgeSettings,
@@ -84,7 +85,8 @@ class SimulatedSite:
     """A configuration with a simulator in the place of each device, below `folder`.
 
     `settings` are those of what runs, once it is open; `left_out` says of each bridge that cannot
-    be simulated why, and of each sink that must not hear of it. `clock` is that of the devices.
+    be simulated why, and of each sink that must not hear of it. All devices are in one house, whose
+    time is that of `clock`.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class SimulatedSite:
         outside = [name for name, o in settings.sinks.items() if components.tells_outside(o.type)]
         sinks = {name: own for name, own in settings.sinks.items() if name not in outside}
         self._real = settings = replace(settings, sinks=sinks)
-        self._clock = clock
+        self._house = House(clock)
         self._lines: list[_Line] = []
         self._speaking: list[Speaking] = []
         self.left_out = dict.fromkeys(outside, _OUTSIDE)
@@ -141,7 +143,7 @@ class SimulatedSite:
         simulate = components.simulation(bridge.type)
         bridge = replace(bridge, options=_at_our_broker(bridge.options))
         if components.listens(bridge.type):
-            self._speaking.append(simulate(bridge, clock=self._clock, faults=Faults()))
+            self._speaking.append(simulate(bridge, house=self._house, faults=Faults()))
             return bridge
         by_link: dict[str, list[DeviceSettings]] = defaultdict(list)
         for device in bridge.devices:
@@ -153,7 +155,7 @@ class SimulatedSite:
             link, listener = _replaced(parse(url), path)
             there = [replace(device, link=link) for device in devices]
             moved |= {device.name: device for device in there}
-            made = simulate(there, clock=self._clock, faults=Faults())
+            made = simulate(there, house=self._house, faults=Faults())
             lines.append(_Line(parse(link), made, listener))
         self._lines += lines
         return replace(bridge, devices=tuple(moved[device.name] for device in bridge.devices))

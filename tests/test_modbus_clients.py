@@ -14,6 +14,7 @@ import pytest
 from pymodbus.client import ModbusSerialClient, ModbusTcpClient
 
 from bridges.modbus.simulator import Simulator, simulate
+from heliobus.house import House
 from heliobus.line import Faults
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import Service, serve_pty, serve_tcp
@@ -48,7 +49,7 @@ def far() -> Iterator[Far]:
         def serve(profile: str, way: str, **options: object) -> tuple[Service, Simulator]:
             link = "tcp://192.0.2.1" if way == "tcp" else "serial:///dev/ttyX"
             device = DeviceSettings("far", 5.0, link, {"profile": profile, **options})
-            simulated = simulate([device], clock=lambda: NOON_S)
+            simulated = simulate([device], house=House(lambda: NOON_S))
             service = serve_tcp(simulated) if way == "tcp" else serve_pty(simulated, baud=9600)
             return stack.enter_context(service), simulated
 
@@ -207,7 +208,7 @@ def test_a_tristar_closes_the_connection_after_each_answer(far: Far) -> None:
 def test_any_device_closes_the_connection_on_demand() -> None:
     device = DeviceSettings("far", 5.0, "tcp://192.0.2.1", {"profile": "eastron_sdm230"})
     faults = Faults({"close": 1.0})
-    with serve_tcp(simulate([device], clock=lambda: NOON_S), faults=faults) as service:
+    with serve_tcp(simulate([device], house=House(lambda: NOON_S)), faults=faults) as service:
         host, _, port = port_of(service.url).partition(":")
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(bytes.fromhex("0001 0000 0006 01 04 0000 0002"))

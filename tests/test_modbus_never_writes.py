@@ -17,6 +17,7 @@ from bridges.modbus import profiles
 from heliobus import components
 from heliobus.bridge import Bridge, Port
 from heliobus.errors import FrameError, LinkError
+from heliobus.house import House
 from heliobus.line import Faults, Simulated
 from heliobus.modbus_slave import Slave
 from heliobus.settings import DeviceSettings
@@ -182,7 +183,7 @@ def served(
 
 def simulate(component: str, settings: list[DeviceSettings], faults: Faults) -> Slave[Any]:
     module = import_module(f"bridges.{component}.simulator")
-    line: Slave[Any] = module.simulate(settings, clock=lambda: NOON_S, faults=faults)
+    line: Slave[Any] = module.simulate(settings, house=House(lambda: NOON_S), faults=faults)
     return line
 
 

@@ -15,6 +15,7 @@ from bridges.modbus.simulated_scene import Scene
 from bridges.modbus.simulator import SIMULATOR, Simulator, simulate, simulator
 from bridges.modbus.types import TYPES
 from heliobus.errors import ConfigError, FrameError
+from heliobus.house import House
 from heliobus.line import Faults
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import serve_pty, serve_tcp
@@ -357,7 +358,9 @@ def settings(name: str, link: str, **options: object) -> DeviceSettings:
 
 
 def test_one_line_has_several_devices_each_at_its_unit() -> None:
-    line = simulate([settings("a", SERIAL), settings("b", SERIAL, unit=2)], clock=lambda: NOON_S)
+    line = simulate(
+        [settings("a", SERIAL), settings("b", SERIAL, unit=2)], house=House(lambda: NOON_S)
+    )
     one = line.respond(1, bytes.fromhex("04 0000 0002"))
     two = line.respond(2, bytes.fromhex("04 0000 0002"))
     assert len(one) == len(two) == 6
@@ -367,7 +370,7 @@ def test_one_line_has_several_devices_each_at_its_unit() -> None:
 
 
 def test_a_tcp_link_has_modbus_tcp_behind_it() -> None:
-    line = simulate([settings("a", "tcp://192.0.2.1:502")], clock=lambda: NOON_S)
+    line = simulate([settings("a", "tcp://192.0.2.1:502")], house=House(lambda: NOON_S))
     assert line.take(bytes.fromhex("0001 0000 0006 01 04 0000 0002"))[:6] == bytes.fromhex(
         "0001 0000 0007"
     )
@@ -375,7 +378,7 @@ def test_a_tcp_link_has_modbus_tcp_behind_it() -> None:
 
 def test_a_device_that_is_set_otherwise_says_it_otherwise() -> None:
     def raw(**options: object) -> bytes:
-        line = simulate([settings("a", SERIAL, **options)], clock=lambda: NOON_S)
+        line = simulate([settings("a", SERIAL, **options)], house=House(lambda: NOON_S))
         return line.respond(1, bytes.fromhex("04 000c 0002"))[2:]
 
     high, low = raw()[:2], raw()[2:]
@@ -384,7 +387,7 @@ def test_a_device_that_is_set_otherwise_says_it_otherwise() -> None:
 
 
 def test_polls_are_counted_when_the_last_register_of_the_fast_ones_was_given() -> None:
-    line = simulate([settings("a", SERIAL)], clock=lambda: NOON_S)
+    line = simulate([settings("a", SERIAL)], house=House(lambda: NOON_S))
     assert line.polls == {"a": 0}
     for count in (1, 2):
         for start, words_ in ((0, 2), (0, 72), (0x48, 4), (0x156, 2)):
@@ -398,7 +401,7 @@ def test_polls_are_counted_when_the_last_register_of_the_fast_ones_was_given() -
 @pytest.mark.parametrize("name", profiles.names())
 def test_the_polls_that_are_counted_are_those_of_the_bridge(name: str) -> None:
     device = settings("far", "tcp://192.0.2.1:502", profile=name, pause=0)
-    line = simulate([device], clock=lambda: NOON_S)
+    line = simulate([device], house=House(lambda: NOON_S))
     with serve_tcp(line) as service:
         bridge = Modbus(device)
         master = bridge.open_link(service.url, [bridge])
@@ -412,7 +415,7 @@ def test_the_polls_that_are_counted_are_those_of_the_bridge(name: str) -> None:
 def test_a_poll_that_fails_half_way_is_not_counted() -> None:
     device = settings("far", SERIAL, profile="eastron_sdm630", timeout=0.1, pause=0)
     faults = Faults()
-    line = simulate([device], clock=lambda: NOON_S, faults=faults)
+    line = simulate([device], house=House(lambda: NOON_S), faults=faults)
     with serve_pty(line, baud=115200, faults=faults) as service:
         bridge = Modbus(device)
         master = bridge.open_link(service.url, [bridge])

@@ -10,11 +10,13 @@ from click.testing import CliRunner
 from bridges.sunspec.chain import Chain, read_block, walk
 from bridges.sunspec.decoding import decode_registers
 from bridges.sunspec.simulated_device import Device
-from bridges.sunspec.simulated_scene import House, Size
+from bridges.sunspec.simulated_scene import House as Scene
+from bridges.sunspec.simulated_scene import Size
 from bridges.sunspec.simulator import SIMULATOR, VARIANTS, simulate, simulator
 from heliobus import components
 from heliobus.cli import cli
 from heliobus.errors import ConfigError
+from heliobus.house import House
 from heliobus.line import Counting, Faults, Paced, Simulated
 from heliobus.modbus import Read, crc
 from heliobus.modbus_slave import Slave
@@ -202,7 +204,9 @@ def test_one_link_has_all_its_devices() -> None:
         options = {"unit": unit, "simulate": variant}
         return DeviceSettings(name, 10.0, "tcp://192.0.2.1:502", options)
 
-    slave = simulate([device("roof", 1, "fronius"), device("grid", 240, "acuvim")], clock=Clock())
+    slave = simulate(
+        [device("roof", 1, "fronius"), device("grid", 240, "acuvim")], house=House(Clock())
+    )
     assert slave.mbap
     assert set(slave.units) == {1, 240}
     assert slave.polls == {"roof": 0, "grid": 0}
@@ -224,7 +228,7 @@ def test_what_a_device_is_follows_from_what_its_owner_says_of_it(
     options: Mapping[str, Any], variant: str
 ) -> None:
     settings = DeviceSettings("roof", 10.0, "tcp://192.0.2.1:502", options)
-    slave = simulate([settings], clock=Clock())
+    slave = simulate([settings], house=House(Clock()))
     assert [device.kind for device in slave.units.values()] == [VARIANTS[variant]]
     assert slave.plays == {"roof": variant}
 
@@ -249,7 +253,7 @@ def test_the_screen_says_what_is_in_the_place_of_each_device(tmp_path: Path) -> 
 def test_a_device_is_where_its_owner_says_that_its_models_begin() -> None:
     options = {"role": "grid", "base": 40000}
     settings = DeviceSettings("grid", 10.0, "tcp://192.0.2.1:502", options)
-    assert _walked(simulate([settings], clock=Clock())).base == 40000
+    assert _walked(simulate([settings], house=House(Clock()))).base == 40000
 
 
 def test_a_line_of_its_own_is_as_fast_as_the_bridge_takes_it_to_be() -> None:
@@ -259,13 +263,13 @@ def test_a_line_of_its_own_is_as_fast_as_the_bridge_takes_it_to_be() -> None:
 
 def test_a_link_has_its_devices_where_the_bridge_asks_them() -> None:
     settings = DeviceSettings("roof", 10.0, "tcp://192.0.2.1:502", {"simulate": "sma"})
-    assert set(simulate([settings], clock=Clock()).units) == {1}
+    assert set(simulate([settings], house=House(Clock())).units) == {1}
 
 
 def test_a_wrong_variant_is_refused_with_the_device_that_has_it() -> None:
     settings = DeviceSettings("mate", 10.0, "tcp://192.0.2.1:502", {"simulate": "mate4"})
     with pytest.raises(ConfigError, match="mate: simulate: found 'mate4', expected one of mate3s"):
-        simulate([settings])
+        simulate([settings], house=House(Clock()))
 
 
 def test_a_poll_is_counted_when_the_last_living_model_went_out_whole() -> None:
@@ -304,7 +308,7 @@ def test_a_variant_can_say_what_it_measures_at_any_time_of_the_day(variant: str)
 
 def test_how_often_it_is_asked_changes_nothing() -> None:
     size = Size(battery_wh=15_360.0)
-    often, seldom = (House(size, now_s=MIDNIGHT_S) for _ in range(2))
+    often, seldom = (Scene(size, now_s=MIDNIGHT_S) for _ in range(2))
     for at in range(0, 86400, 7):
         often.live_until(MIDNIGHT_S + at)
     for house in (often, seldom):
@@ -315,7 +319,7 @@ def test_how_often_it_is_asked_changes_nothing() -> None:
 
 @pytest.mark.parametrize("battery_wh", [0.0, 15_360.0])
 def test_powers_add_up_and_the_sun_shines_by_day_only(battery_wh: float) -> None:
-    house = House(Size(battery_wh=battery_wh), now_s=MIDNIGHT_S)
+    house = Scene(Size(battery_wh=battery_wh), now_s=MIDNIGHT_S)
     shone = []
     for at in range(0, 2 * 86400, 300):
         house.live_until(MIDNIGHT_S + at)
@@ -326,7 +330,7 @@ def test_powers_add_up_and_the_sun_shines_by_day_only(battery_wh: float) -> None
 
 
 def test_an_empty_battery_starts_the_generator() -> None:
-    house = House(Size(battery_wh=15_360.0), now_s=MIDNIGHT_S)
+    house = Scene(Size(battery_wh=15_360.0), now_s=MIDNIGHT_S)
     house.soc = 0.151
     told = []
     for minute in range(300):

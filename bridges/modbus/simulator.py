@@ -14,6 +14,7 @@ from bridges.modbus.registers import Profile
 from bridges.modbus.simulated_device import Device
 from bridges.modbus.simulated_scene import Scene
 from heliobus.errors import ConfigError
+from heliobus.house import House
 from heliobus.line import Faults
 from heliobus.modbus_slave import Slave
 from heliobus.settings import DeviceSettings
@@ -66,7 +67,7 @@ def simulator(
 def simulate(
     devices: Sequence[DeviceSettings],
     *,
-    clock: Callable[[], float] = time.time,
+    house: House,
     faults: Faults | None = None,
 ) -> Simulator:
     """Be all that is at the far end of one link. Raise ConfigError."""
@@ -74,9 +75,9 @@ def simulate(
     for device in devices:
         profile = profiles_of(device)[0]
         unit = device.options.get("unit", profile.unit_id)
-        made[device.name] = (unit, _device(profile, device.name, clock()))
+        made[device.name] = (unit, _device(profile, device.name, house.clock()))
     mbap = devices[0].link.startswith("tcp://")
-    return Simulator(made, clock=clock, faults=faults, mbap=mbap)
+    return Simulator(made, clock=house.clock, faults=faults, mbap=mbap)
 
 
 def _device(profile: Profile, name: str, now_s: float) -> Device:

@@ -20,6 +20,7 @@ from bridges.mqtt.simulated_inverter import MODELS, Answer, Inverter, Model, Str
 from bridges.mqtt.simulated_topics import Known, Texts, of_all, of_dtu, of_inverter
 from heliobus.errors import ConfigError
 from heliobus.follower import Outgoing
+from heliobus.house import House
 from heliobus.line import Faults
 from heliobus.settings import BridgeSettings
 
@@ -282,7 +283,7 @@ SIMULATOR = Simulator
 def simulate(
     bridge: BridgeSettings,
     *,
-    clock: Callable[[], float] = time.time,
+    house: House,
     faults: Faults | None = None,
 ) -> Simulator:
     """Give what speaks to a bridge: an OpenDTU with the inverters that it names, else with two.
@@ -295,6 +296,6 @@ def simulate(
     serials = [found[0] for each in ids if (found := _SERIAL.search(each))]
     base = bridge.options.get("base", "solar")
     return Simulator(
-        "clock", clock=clock, faults=faults, base=base, serials=serials,
+        "clock", clock=house.clock, faults=faults, base=base, serials=serials,
         models=[_MODEL_OF.get(serial[:4], MODELS["hm800"]) for serial in serials],
     )  # fmt: skip

@@ -9,8 +9,9 @@ from zlib import crc32
 
 from bridges.sunspec import simulated_others, simulated_outback
 from bridges.sunspec.simulated_device import Device, Kind
-from bridges.sunspec.simulated_scene import House
+from bridges.sunspec.simulated_scene import House as Scene
 from heliobus.errors import ConfigError
+from heliobus.house import House
 from heliobus.line import Faults
 from heliobus.modbus_slave import Slave
 from heliobus.settings import DeviceSettings
@@ -63,7 +64,7 @@ def simulator(
 def simulate(
     devices: Sequence[DeviceSettings],
     *,
-    clock: Callable[[], float] = time.time,
+    house: House,
     faults: Faults | None = None,
 ) -> Simulator:
     """Be all that is at the far end of one link. Raise ConfigError."""
@@ -73,9 +74,10 @@ def simulate(
         plays[device.name] = variant = str(options.get("simulate") or _guessed(options))
         kind = _kind(variant, f"{device.name}: simulate")
         kind = replace(kind, base=options.get("base", kind.base))
-        made[device.name] = options.get("unit", _USUAL_UNIT), _device(kind, device.name, clock())
+        unit = options.get("unit", _USUAL_UNIT)
+        made[device.name] = unit, _device(kind, device.name, house.clock())
     mbap = devices[0].link.startswith("tcp://")
-    return Simulator(made, plays=plays, clock=clock, faults=faults, mbap=mbap)
+    return Simulator(made, plays=plays, clock=house.clock, faults=faults, mbap=mbap)
 
 
 def _guessed(options: Mapping[str, Any]) -> str:
@@ -90,7 +92,7 @@ def _kind(variant: str, what: str) -> Kind:
 
 
 def _device(kind: Kind, name: str, now_s: float) -> Device:
-    return Device(kind, House(kind.size, now_s=now_s, seed=1 + crc32(name.encode()) % 89))
+    return Device(kind, Scene(kind.size, now_s=now_s, seed=1 + crc32(name.encode()) % 89))
 
 
 SIMULATOR = simulator

@@ -15,6 +15,7 @@ from zlib import crc32
 from bridges.voltronic.frame import LONGEST, answer, checksum, command_of
 from bridges.voltronic.house import BATTERY_RATED_V, PV_PEAK_W, House
 from heliobus.errors import ConfigError
+from heliobus.house import House as TheHouse
 from heliobus.line import Faults
 from heliobus.settings import DeviceSettings
 
@@ -276,8 +277,8 @@ class Inverter(Simulator):
 def simulate(
     devices: Sequence[DeviceSettings],
     *,
-    clock: Callable[[], float] = time.time,
+    house: TheHouse,
     faults: Faults | None = None,
 ) -> Inverter:
     """Give what is at the far end of a link: such a line has one inverter."""
-    return Inverter(devices[0], clock=clock, faults=faults)
+    return Inverter(devices[0], clock=house.clock, faults=faults)
