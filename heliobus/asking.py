@@ -14,7 +14,7 @@ from heliobus.poller import Poller, stop_all
 from heliobus.sample import Values
 from heliobus.settings import BridgeSettings
 from heliobus.source import Shown, tell
-from heliobus.topics import BUS, SLUG
+from heliobus.topics import fits
 
 if TYPE_CHECKING:  # they know each other by their shape
     from heliobus.bridging import BridgeComponent
@@ -57,7 +57,7 @@ class Asking:
     def _may(self, member: Member) -> bool:
         """Say whether a device may have its name: no other has it, and it fits into a topic."""
         name = member.name
-        if not SLUG.match(name) or name == BUS:
+        if not fits(name):
             self._faults.report(
                 f"name {member.device.name} {member.part}",
                 f"{member.device.name}: a part would be called {name!a:.80}, expected at most 63"

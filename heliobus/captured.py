@@ -25,6 +25,8 @@ from heliobus.modbus import (
 
 Question: TypeAlias = Read | Identify | LoopBack
 
+MOST = 0xFFFF  # of a register, and of the number of one
+_LIKE = "01 04"
 _LOOP_BACK = b"\x08\0\0"
 _IDENTIFY = b"\x2b\x0e\x01"  # the basic identification
 _FAILED = 0x80
@@ -49,10 +51,10 @@ def answer_of(body: Mapping[str, Any]) -> tuple[Question, bytes]:
 
     The PDU may be an exception, which the question tells of.
     """
-    asked = None if body.get("request") is None else _hex(body, "request")
+    asked = None if body.get("request") is None else hexadecimal(body, "request", like=_LIKE)
     if body["response"] is None:
         raise FrameError("response: null, the device did not answer")
-    heard = _hex(body, "response")
+    heard = hexadecimal(body, "response", like=_LIKE)
     if asked is None:
         _refuse_alone(heard)
     request = _whole(asked, "request")
@@ -192,10 +194,30 @@ def _tcp_frames(heard: bytes) -> Iterator[_Frame]:
         heard = heard[_length(heard) :]
 
 
-def _hex(body: Mapping[str, Any], key: str) -> bytes:
+# ---------------------------------------------------------------------- what a line holds
+
+
+def hexadecimal(body: Mapping[str, Any], key: str, *, like: str) -> bytes:
+    """Give bytes that are written as `like` is. Raise FrameError."""
     text = body[key]
     try:
         return bytes.fromhex(text)
     except (TypeError, ValueError) as error:
         found = f"found {text!r:.40}"
-        raise FrameError(f"{key}: {found}, expected hexadecimal bytes such as 01 04") from error
+        raise FrameError(f"{key}: {found}, expected hexadecimal bytes such as {like}") from error
+
+
+def register(value: Any, what: str) -> int:
+    """Give a register, or the number of one. Raise FrameError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise FrameError(f"{what}: found {value!r:.40}, expected a whole number from 0 to {MOST}")
+    return value
+
+
+def registers(value: Any, what: str) -> tuple[int, ...]:
+    """Give a list of registers. Raise FrameError."""
+    if not isinstance(value, list):
+        raise FrameError(f"{what}: found {value!r:.40}, expected a list of whole numbers")
+    if len(value) > MOST + 1:
+        raise FrameError(f"{what}: found {len(value)} of them, expected at most {MOST + 1}")
+    return tuple(register(one, f"{what}[{at}]") for at, one in enumerate(value))

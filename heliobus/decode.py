@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, BinaryIO, TypeAlias
 
-from heliobus.captured import answer_of
+from heliobus.captured import answer_of, hexadecimal
 from heliobus.components import Decoding
 from heliobus.errors import FrameError
 from heliobus.modbus import Read
@@ -22,6 +22,7 @@ RegisterDecoder: TypeAlias = Callable[[Any, Any], Mapping[str, Any]]
 _Object: TypeAlias = Mapping[str, Any]
 _Answerer: TypeAlias = Callable[[_Object], _Object]
 
+_LIKE = "28 30"
 _log = logging.getLogger(__name__)
 
 
@@ -76,8 +77,8 @@ def _object(line: bytes) -> _Object:
 def _exchange(decoder: Decoder, body: _Object) -> _Object:
     if "response" not in body:
         raise FrameError('"response" is missing, expected hexadecimal bytes')
-    request = None if body.get("request") is None else _bytes(body, "request")
-    values, units = decoder(request, _bytes(body, "response"))
+    request = None if body.get("request") is None else hexadecimal(body, "request", like=_LIKE)
+    values, units = decoder(request, hexadecimal(body, "response", like=_LIKE))
     return {"values": values, "units": units}
 
 
@@ -110,15 +111,6 @@ def _frames(decoder: RegisterDecoder, body: _Object) -> _Object:
     except FrameError as error:
         values = {f"register_{question.start + at}": word for at, word in enumerate(words)}
         return {"values": values, "units": {}, "note": f"{error}; told as they are"}
-
-
-def _bytes(body: _Object, key: str) -> bytes:
-    text = body[key]
-    try:
-        return bytes.fromhex(text)
-    except (TypeError, ValueError) as error:
-        found = f"found {text!r:.40}"
-        raise FrameError(f"{key}: {found}, expected hexadecimal bytes such as 28 30") from error
 
 
 def _refusal(error: str) -> tuple[bool, bytes]:

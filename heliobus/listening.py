@@ -14,7 +14,7 @@ from heliobus.listener import Heard, Listener, Moment, Reading
 from heliobus.paho import mqtt
 from heliobus.settings import Settings
 from heliobus.source import Shown, tell
-from heliobus.topics import BUS, SLUG
+from heliobus.topics import fits
 
 if TYPE_CHECKING:  # they know each other by their shape
     from heliobus.bridging import BridgeComponent
@@ -82,7 +82,7 @@ class Listening:
 
     def _may(self, name: str) -> bool:
         """Say whether a device may have this name: it becomes a part of topics and of keys."""
-        if SLUG.match(name) and name != BUS:
+        if fits(name):
             return True
         self._faults.report(
             f"name {name!a:.60}",

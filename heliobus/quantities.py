@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from heliobus.errors import ConfigError
-from heliobus.topics import BUS, SLUG, slug
+from heliobus.topics import fits, slug
 
 _PLAIN = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?\Z")
 _DURATION = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(ms|s|min|m|h|d|w)")
@@ -25,6 +25,11 @@ def duration_s(text: str) -> float:
     if not parts or _DURATION.sub("", text).strip():
         raise ConfigError(f"found {text!r:.60}, expected a duration such as 5s, 4m, 24h or 7d")
     return float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def seconds(stated: float | str) -> float:
+    """Read a duration that may stand as a plain number. Raise ConfigError."""
+    return duration_s(stated) if isinstance(stated, str) else float(stated)
 
 
 def duration_text(seconds: float) -> str:
@@ -54,7 +59,7 @@ def name(text: str) -> str:
         told = str(error).removeprefix(": ")
         plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
         better = re.sub("[^a-z0-9]+", "_", plain).strip("_")
-        hint = f"; did you mean {better!r}?" if better != BUS and SLUG.match(better) else ""
+        hint = f"; did you mean {better!r}?" if fits(better) else ""
         raise ConfigError(told + hint) from error
 
 

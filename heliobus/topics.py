@@ -15,6 +15,11 @@ SLUG = re.compile(r"[a-z0-9_]{1,63}\Z")
 BUS = "bus"
 
 
+def fits(text: str) -> bool:
+    """Say whether something of ours may have this name in a topic."""
+    return bool(SLUG.match(text)) and text != BUS
+
+
 def slug(text: str, what: str) -> str:
     """Give the name back when it may stand in a topic; else raise ConfigError."""
     if not SLUG.match(text):

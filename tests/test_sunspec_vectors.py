@@ -110,8 +110,8 @@ def test_a_recorded_chain_is_walked_with_few_requests(row: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("start", "registers", "reason"),
     [
-        (40000, [], r"registers: found \[\], expected a list of numbers"),
-        (40000, "5375", "registers: found '5375', expected a list of numbers"),
+        (40000, [], r"registers: found \[\], expected a list of whole numbers"),
+        (40000, "5375", "registers: found '5375', expected a list of whole numbers"),
         (40000, [1, -1], r"registers\[1\]: found -1, expected a whole number from 0 to 65535"),
         (40000, [True], r"registers\[0\]: found True"),
         (None, [1], "start: found None, expected a whole number from 0 to 65535"),

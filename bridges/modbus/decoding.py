@@ -11,13 +11,12 @@ from bridges.modbus.candidate import Candidate
 from bridges.modbus.codec import decode, identity, scale_values
 from bridges.modbus.registers import Profile, Row
 from bridges.modbus.types import TYPES, Value, number
-from heliobus.captured import answer_of
+from heliobus.captured import MOST, answer_of, register, registers
 from heliobus.errors import FrameError
 from heliobus.modbus import HOLDING, INPUT, Identify, LoopBack, Read, check_refused
 
 Image: TypeAlias = dict[tuple[int, int], int]
 
-_WORD = 0xFFFF
 # The objects of an identification.
 _OBJECTS = MappingProxyType({0: "maker", 1: "model", 2: "firmware"})
 # Registers that no row names are read as a float only where it is one that a device would send;
@@ -43,13 +42,16 @@ def _answer(candidates: Sequence[Candidate], body: Mapping[str, Any]) -> Mapping
         function = body.get("function", profile.function)
         if function not in (HOLDING, INPUT) or isinstance(function, bool):
             raise FrameError(f"function: found {function!r:.40}, expected 3 or 4")
-        start, words = _number(body.get("start"), "start"), _words(body, "registers")
+        start, words = (
+            register(body.get("start"), "start"),
+            registers(body["registers"], "registers"),
+        )
     else:
         raise FrameError(
             '"response" or "registers" is missing, expected hexadecimal bytes or a list'
         )
-    if start + len(words) > _WORD + 1:
-        raise FrameError(f"registers: {len(words)} from {start} on would end beyond {_WORD}")
+    if start + len(words) > MOST + 1:
+        raise FrameError(f"registers: {len(words)} from {start} on would end beyond {MOST}")
     read_image: Image = {(function, start + at): word for at, word in enumerate(words)}
     image = _with_context(profile, body) | _either(profile, read_image)
     fitting = _fitting(candidates, image)
@@ -164,7 +166,7 @@ def _either(profile: Profile, read: Image) -> Image:
 def _with_context(profile: Profile, body: Mapping[str, Any]) -> Image:
     """Give the registers that computed scales need, where they were captured apart."""
     captured = body.get("scaling_context") is not None
-    words = _words(body, "scaling_context") if captured else ()
+    words = registers(body["scaling_context"], "scaling_context") if captured else ()
     functions = {row.function for row in profile.scales.values()}
     return {(function, at): word for function in functions for at, word in enumerate(words)}
 
@@ -172,18 +174,3 @@ def _with_context(profile: Profile, body: Mapping[str, Any]) -> Image:
 def _unit(kind: str, name: str) -> str:
     known = profiles.contract().field(kind, name)
     return known.unit if known else ""
-
-
-def _words(body: Mapping[str, Any], key: str) -> tuple[int, ...]:
-    words = body[key]
-    if not isinstance(words, list):
-        raise FrameError(f"{key}: found {words!r:.40}, expected a list of whole numbers")
-    if len(words) > _WORD + 1:
-        raise FrameError(f"{key}: found {len(words)} of them, expected at most {_WORD + 1}")
-    return tuple(_number(word, f"{key}[{at}]") for at, word in enumerate(words))
-
-
-def _number(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _WORD:
-        raise FrameError(f"{what}: found {value!r:.40}, expected a whole number from 0 to {_WORD}")
-    return value

@@ -1,15 +1,15 @@
 """What the owner says of one device, put into its profile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from bridges.modbus import profiles
 from bridges.modbus.registers import Group, Profile, Row
 from bridges.modbus.types import TYPES
 from heliobus.errors import ConfigError
-from heliobus.quantities import duration_s
+from heliobus.quantities import seconds
 from heliobus.settings import DeviceSettings
 
 _SLOW_S: Final = 60.0
@@ -49,13 +49,7 @@ def doubts(device: DeviceSettings, profile: Profile) -> Sequence[str]:
 
 def slow_s(device: DeviceSettings) -> float:
     """Give how often what changes slowly is asked."""
-    return seconds(device.options, "slow", _SLOW_S)
-
-
-def seconds(options: Mapping[str, Any], key: str, default_s: float) -> float:
-    """Give a duration among the options, which may still be a text."""
-    value = options.get(key, default_s)
-    return duration_s(value) if isinstance(value, str) else float(value)
+    return seconds(device.options.get("slow", _SLOW_S))
 
 
 def _adapted(profile: Profile, device: DeviceSettings) -> Profile:
@@ -63,8 +57,8 @@ def _adapted(profile: Profile, device: DeviceSettings) -> Profile:
     profile = replace(
         profile,
         max_registers=options.get("max_registers", profile.max_registers),
-        timeout_s=seconds(options, "timeout", profile.timeout_s),
-        pause_s=seconds(options, "pause", profile.pause_s),
+        timeout_s=seconds(options.get("timeout", profile.timeout_s)),
+        pause_s=seconds(options.get("pause", profile.pause_s)),
         keep=options["connect"] == "keep" if "connect" in options else profile.keep,
         role=options.get("role", profile.role),
     )

@@ -10,6 +10,7 @@ from bridges.sunspec.chain import BASES, MARKER, Block, Chain, walk_from
 from bridges.sunspec.codec import HEADER, Reading, decode
 from bridges.sunspec.devices import lay_out, shown
 from bridges.sunspec.mapping import Maker, adapted
+from heliobus.captured import register, registers
 from heliobus.errors import FrameError
 from heliobus.modbus import Refused
 
@@ -22,13 +23,15 @@ _FILLER = "\xff"
 _NO_MARKER = "no marker: read as models from the first register on"
 
 
-def decode_registers(start: Any, registers: Any) -> dict[str, Any]:
+def decode_registers(start: Any, words: Any) -> dict[str, Any]:
     """Give all points of a chain, and the devices that the bridge would publish. Raise FrameError.
 
     Points have the values that the definitions give them; what is known of the bugs of a maker
     is mended in the devices.
     """
-    captured = _Captured(_number(start, "start"), _checked(registers))
+    if words == []:
+        raise FrameError("registers: found [], expected a list of whole numbers")
+    captured = _Captured(register(start, "start"), registers(words, "registers"))
     chain = captured.chain()
     readings = {block.name: captured.readings(block) for block in chain.blocks}
     maker = lay_out(chain, readings).maker
@@ -124,15 +127,3 @@ class _Captured:
         if whole <= len(self._words):
             return bool(decode(model, self._words))
         return whole >= model.top.size - _PADDED
-
-
-def _checked(registers: Any) -> Sequence[int]:
-    if not isinstance(registers, list) or not registers:
-        raise FrameError(f"registers: found {registers!r:.40}, expected a list of numbers")
-    return [_number(word, f"registers[{at}]") for at, word in enumerate(registers)]
-
-
-def _number(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _WORD:
-        raise FrameError(f"{what}: found {value!r:.40}, expected a whole number from 0 to 65535")
-    return value

@@ -7,7 +7,7 @@ from typing import Any, Self
 from bridges.sunspec.chain import BASES
 from bridges.sunspec.devices import ITSELF
 from heliobus.modbus import MOST_REGISTERS
-from heliobus.quantities import duration_s
+from heliobus.quantities import seconds
 
 _TIMEOUT_S = 3.0
 _SLOW_S = 60.0
@@ -38,20 +38,16 @@ class Options:
         return cls(
             unit=options.get("unit", 1),
             bases=(options["base"],) if "base" in options else BASES,
-            timeout_s=_seconds(options.get("timeout", _TIMEOUT_S)),
-            pause_s=_seconds(options.get("pause", 0.0)),
+            timeout_s=seconds(options.get("timeout", _TIMEOUT_S)),
+            pause_s=seconds(options.get("pause", 0.0)),
             keep=options.get("connect") != "per_request",
             release=options.get("connect") == "per_poll",
             max_registers=options.get("max_registers", MOST_REGISTERS),
-            slow_s=_seconds(options.get("slow", _SLOW_S)),
+            slow_s=seconds(options.get("slow", _SLOW_S)),
             role=options.get("role", ""),
             parts=options.get("parts", {}),
             inverted=_by_part(options.get("invert", ())),
         )
-
-
-def _seconds(value: str | float) -> float:
-    return duration_s(value) if isinstance(value, str) else float(value)
 
 
 def _by_part(names: Sequence[str]) -> Mapping[str, Sequence[str]]:
