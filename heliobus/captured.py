@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from heliobus.errors import FrameError
 from heliobus.modbus import (
+    FAILED,
     HOLDING,
     INPUT,
     MOST_REGISTERS,
@@ -29,7 +30,6 @@ MOST = 0xFFFF  # of a register, and of the number of one
 _LIKE = "01 04"
 _LOOP_BACK = b"\x08\0\0"
 _IDENTIFY = b"\x2b\x0e\x01"  # the basic identification
-_FAILED = 0x80
 _SHORTEST = 4  # unit, function, CRC
 _EXCEPTION = 5
 _MBAP = 7
@@ -67,8 +67,8 @@ def answer_of(body: Mapping[str, Any]) -> tuple[Question, bytes]:
 def _refuse_alone(heard: bytes) -> NoReturn:
     """Raise for an answer without its request, which does not name its registers."""
     frame = _whole(heard, "response")
-    if frame.pdu[0] & _FAILED and len(frame.pdu) == 2:  # noqa: PLR2004
-        function = frame.pdu[0] & ~_FAILED
+    if frame.pdu[0] & FAILED and len(frame.pdu) == 2:  # noqa: PLR2004
+        function = frame.pdu[0] & ~FAILED
         raise Refused(f"unit {frame.unit}, function {function}", frame.pdu[1])
     raise FrameError(
         f"an answer of unit {frame.unit} that does not say which registers it gives;"
@@ -133,7 +133,7 @@ def _rtu(question: Question, heard: bytes, asked: bytes) -> bytes:
 def _frames(heard: bytes) -> Iterator[_Frame]:
     """Give the frames with a right CRC that begin anywhere."""
     for at in range(len(heard) - _SHORTEST):
-        failed = heard[at + 1] & _FAILED
+        failed = heard[at + 1] & FAILED
         length = _EXCEPTION if failed else _EXCEPTION + heard[at + 2]
         frame = heard[at : at + length]
         if len(frame) == length and crc(frame[:-2]) == frame[-2:]:
@@ -143,7 +143,7 @@ def _frames(heard: bytes) -> Iterator[_Frame]:
 def _damage(question: Question, heard: bytes) -> str:
     """Word why nothing in it is an answer."""
     unit, function = question.unit, question.pdu[0]
-    heads = [(bytes([unit, function | _FAILED]), _EXCEPTION)]
+    heads = [(bytes([unit, function | FAILED]), _EXCEPTION)]
     if isinstance(question, Read):
         bytes_ = 2 * question.count
         heads.insert(0, (bytes([unit, function, bytes_]), _EXCEPTION + bytes_))

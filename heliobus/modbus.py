@@ -17,13 +17,16 @@ from heliobus.errors import FrameError
 HOLDING, INPUT = 3, 4
 # A PDU has at most 253 bytes: function, byte count, and 125 registers.
 MOST_REGISTERS = 125
-_FAILED = 0x80
+FAILED = 0x80  # the function of an exception is that of its request with this bit
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, DEVICE_FAILURE = 1, 2, 3, 4
+# The device does not have what it was asked for. What else is refused may pass: it is busy.
+LACKING = frozenset({ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, DEVICE_FAILURE})
 _EXCEPTIONS: Mapping[int, str] = MappingProxyType(
     {
-        1: "illegal function",
-        2: "illegal data address",
-        3: "illegal data value",
-        4: "device failure",
+        ILLEGAL_FUNCTION: "illegal function",
+        ILLEGAL_ADDRESS: "illegal data address",
+        ILLEGAL_VALUE: "illegal data value",
+        DEVICE_FAILURE: "device failure",
         5: "acknowledged, still working",
         6: "busy",
         8: "memory parity error",
@@ -161,13 +164,13 @@ class Identify:
 
 def check_refused(question: Question, pdu: bytes) -> None:
     """Raise Refused where an answer is an exception."""
-    if pdu[:1] == bytes([question.pdu[0] | _FAILED]) and len(pdu) == 2:  # noqa: PLR2004
+    if pdu[:1] == bytes([question.pdu[0] | FAILED]) and len(pdu) == 2:  # noqa: PLR2004
         raise Refused(str(question), pdu[1])
 
 
 def answers(question: Question, begun: bytes) -> int:
     """Give how long a PDU is that begins so and answers, or refuses; 0: it does neither."""
-    if begun[:1] == bytes([question.pdu[0] | _FAILED]):
+    if begun[:1] == bytes([question.pdu[0] | FAILED]):
         return 2
     return question.size(begun)
 

@@ -16,12 +16,18 @@ from bridges.modbus.plan import Block, Cut, pieces, plan
 from bridges.modbus.registers import Profile, Row
 from heliobus.errors import FrameError
 from heliobus.master import Manner, Master
-from heliobus.modbus import INPUT, Read, Refused
+from heliobus.modbus import (
+    ILLEGAL_ADDRESS,
+    ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    INPUT,
+    Read,
+    Refused,
+)
 
-_NO_FUNCTION: Final = 1
-_TOO_MANY: Final = 3
+_TOO_MANY: Final = ILLEGAL_VALUE
 # What devices answer where they lack a register, and some where there are too many.
-_NOT_HERE: Final = frozenset({_NO_FUNCTION, 2, _TOO_MANY})
+_NOT_HERE: Final = frozenset({ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, _TOO_MANY})
 # A request may have been damaged in a way that its checksum does not show.
 _REFUSALS: Final = 2
 _TRY_AGAIN: Final = 60  # turns of a group, until what is lacking is asked for once more
@@ -174,7 +180,7 @@ class Asker:
     def _told(self, refusal: _Refusal) -> str:
         function = refusal.block.function
         what = f"it gives none of its registers ({refusal.error})"
-        if refusal.error.code == _NO_FUNCTION:
+        if refusal.error.code == ILLEGAL_FUNCTION:
             sort = "input" if function == INPUT else "holding"
             what = f"it does not know function {function}, which reads {sort} registers"
         return f"{what}; is {self._profile.name} its profile, and {self._unit} its unit id?"

@@ -27,7 +27,14 @@ from heliobus.errors import FrameError
 from heliobus.exchange import Silence
 from heliobus.faults import Faults
 from heliobus.master import Manner, Master, open_master
-from heliobus.modbus import HOLDING, SILENT_BEHIND_A_GATEWAY, Read, Refused
+from heliobus.modbus import (
+    HOLDING,
+    ILLEGAL_ADDRESS,
+    LACKING,
+    SILENT_BEHIND_A_GATEWAY,
+    Read,
+    Refused,
+)
 from heliobus.settings import DeviceSettings
 
 __all__ = ["BRIDGE", "SunSpec"]
@@ -43,9 +50,6 @@ _WIRE_S = 0.5
 # asked faster (its README).
 _OUTBACK_MOST = 100
 _OUTBACK_EVERY_S = 1.0
-# Illegal function, address or value, device failure: this model cannot be read. Others pass.
-_FOR_GOOD = range(1, 5)
-_NOT_THERE = 2  # illegal address
 # A model that never answers is left out after so many polls in which others did.
 _MOST_SILENCES = 3
 
@@ -160,7 +164,7 @@ class SunSpec:
             try:
                 found[block.name] = self._at_port(block, mapped.port, self._block(read, block))
             except (Refused, Silence) as error:
-                if isinstance(error, Refused) and error.code in _FOR_GOOD:
+                if isinstance(error, Refused) and error.code in LACKING:
                     refused[block] = error
                     continue
                 self._fell_silent.add(block)
@@ -220,7 +224,7 @@ class SunSpec:
         for block, error in refused.items():
             if block not in self._given:
                 self._refused.add(block)
-            elif error.code == _NOT_THERE:
+            elif error.code == ILLEGAL_ADDRESS:
                 self._doubtful = True
             self._report(block, error)
 
@@ -335,7 +339,7 @@ class SunSpec:
                 elif block.id in with_port and (model := models.find(block.id)) is not None:
                     found[block.name] = decode(model, read(block.at, HEADER + 1))
             except Refused as error:
-                if error.code not in _FOR_GOOD:
+                if error.code not in LACKING:
                     raise
                 self._report(block, error)
         return found

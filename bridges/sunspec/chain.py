@@ -18,7 +18,7 @@ from bridges.sunspec import models
 from bridges.sunspec.codec import HEADER, Place, Words, places
 from heliobus.errors import FrameError
 from heliobus.exchange import Silence
-from heliobus.modbus import MOST_REGISTERS, Refused
+from heliobus.modbus import DEVICE_FAILURE, LACKING, MOST_REGISTERS, Refused
 
 Read: TypeAlias = Callable[[int, int], Sequence[int]]
 
@@ -29,10 +29,7 @@ _END = 0xFFFF
 _ADDRESSES = 0x10000
 # The longest chains in the field have some dozens.
 _MOST_MODELS = 200
-# Illegal function, address, value; device failure: there is nothing more. Others pass (busy).
-_NOTHING_THERE = range(1, 5)
 _TRIES = 2  # to read a block whose scale factors stay as they are
-_FAILED = 4  # it may be starting
 _TOO_LONG = (
     "model {number} at {at} says it has {length} registers, which is more than there are;"
     " it and what follows is left out"
@@ -127,10 +124,12 @@ def walk_from(read: Read, base: int, at: int) -> Chain:
         try:
             number, length = _header(read, at)
         except (Refused, Silence) as error:
-            if not blocks or (isinstance(error, Refused) and error.code not in _NOTHING_THERE):
+            if not blocks or (isinstance(error, Refused) and error.code not in LACKING):
                 raise
             why = f"exception {error.code}" if isinstance(error, Refused) else "no answer"
-            sure = isinstance(error, Refused) and error.code != _FAILED
+            sure = (
+                isinstance(error, Refused) and error.code != DEVICE_FAILURE
+            )  # then it may be starting
             return chain(f"no end model: {why} at {at}", sure=sure)
         block = Block(number, at, length)
         if number in (_END, 0) and not blocks:

@@ -12,9 +12,8 @@ from bridges.sunspec.devices import lay_out, shown
 from bridges.sunspec.mapping import Maker, adapted
 from heliobus.captured import register, registers
 from heliobus.errors import FrameError
-from heliobus.modbus import Refused
+from heliobus.modbus import ILLEGAL_ADDRESS, Refused
 
-_ILLEGAL_ADDRESS = 2
 _WORD = 0xFFFF
 _PADDED = 1  # the common model has a last register that many devices leave out
 _LONGEST = 2000  # registers; no model is nearly as long
@@ -70,7 +69,7 @@ class _Captured:
         if start == self._end - 1 and count == HEADER and self._words[-1] == _WORD:
             return [_WORD, 0]  # the end of a chain, captured without its length
         if start < self._start or start + count > self._end:
-            raise Refused(f"registers {start} to {start + count - 1}", _ILLEGAL_ADDRESS)
+            raise Refused(f"registers {start} to {start + count - 1}", ILLEGAL_ADDRESS)
         return self._words[start - self._start : start - self._start + count]
 
     def chain(self) -> Chain:
