@@ -1,0 +1,1 @@
+"""Bridge to Studer's Xtender, VarioTrack, VarioString and batteries behind an Xcom gateway."""
