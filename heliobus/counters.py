@@ -40,12 +40,12 @@ class Counters:
         for span, days in spans:
             span.update({name: count * days for name, count in usual.items()})
 
-    def new_day(self, day: datetime) -> None:
-        """Put today away as yesterday; begin a new week, month or year."""
+    def new_day(self, before: datetime, day: datetime) -> None:
+        """Put today away as yesterday; begin a new week, month or year if `day` is in one."""
         self.yesterday = dict(self.today)
         over = [self.today]
-        over += [self.week] if day.weekday() == 0 else []
-        over += [self.month] if day.day == 1 else []
-        over += [self.year] if day.timetuple().tm_yday == 1 else []
+        over += [self.week] if day.isocalendar()[:2] != before.isocalendar()[:2] else []
+        over += [self.month] if (day.year, day.month) != (before.year, before.month) else []
+        over += [self.year] if day.year != before.year else []
         for span in over:
             span.update(dict.fromkeys(span, 0.0))

@@ -8,8 +8,9 @@
 
 Wires and converters lose nothing, so at any moment `pv_w + grid_w` is `load_w + battery_w`, and
 what the devices show adds up. Everything follows from the clock, the seed and who has joined,
-however often it is looked at. What nobody shows is there all the same: a house with a lone meter
-has a roof, too. Signs are those of the contract.
+whoever looks when and how often: between two full minutes all that is counted goes on as it was
+at the first. What nobody shows is there all the same: a house with a lone meter has a roof, too.
+Signs are those of the contract.
 """
 
 import math
@@ -60,12 +61,16 @@ def wander(now_s: float, what: str, period_s: float = _LOAD_S) -> float:
 
 @dataclass
 class Array:
-    """Panels with a converter of their own. `w` is what they give, `possible_w` what they could."""
+    """Panels with a converter of their own. `w` is what they give, `possible_w` what they could.
+
+    The converter takes `most_w` of it, which may be changed at any time.
+    """
 
     name: str
     peak_w: float
     w: float = 0.0
     possible_w: float = 0.0
+    most_w: float = math.inf
 
 
 @dataclass
@@ -132,10 +137,13 @@ class House:
         self._has_chargers = False
         self._coupler: Inverter | None = None
         self._counters: list[tuple[Counters, Callable[[], Mapping[str, float]]]] = []
+        self._rates: list[Mapping[str, float]] = []  # of the last full step
+        self._charging_w = 0.0
         self._watching: list[Callable[[bool], None]] = []
         self._scale = 1.0
         self._capacity_wh = _USUAL_WH
         self._lock = RLock()
+        self._looking = 0
         self._stores = self._is_old = False
 
     # ------------------------------------------------------------------ joining
@@ -173,7 +181,7 @@ class House:
         return counters
 
     def watch(self, step: Callable[[bool], None]) -> None:
-        """Have `step` called after each step; it is told whether a new day has begun."""
+        """Have `step` called at each full step; it is told whether a new day has begun."""
         self._check_young("a watcher")
         self._watching.append(step)
 
@@ -191,14 +199,15 @@ class House:
     # ------------------------------------------------------------------ looking
 
     def __enter__(self) -> Self:
-        """Let it live until now, and hold it there."""
+        """Let it live until now, and hold it there; whoever holds it may enter it again."""
         self._lock.acquire()
+        self._looking += 1
         try:
-            if not self._is_old:
+            if self._looking == 1:
                 self._begin()
-            self._live_until(self.clock())
+                self._live_until(self.clock())
         except BaseException:
-            self._lock.release()
+            self._leave()
             raise
         return self
 
@@ -209,6 +218,10 @@ class House:
         trace: TracebackType | None,
     ) -> None:
         """Let others look."""
+        self._leave()
+
+    def _leave(self) -> None:
+        self._looking -= 1
         self._lock.release()
 
     @property
@@ -251,16 +264,19 @@ class House:
 
     def _begin(self) -> None:
         """Add what nobody shows, and live through yesterday and today until now, roughly."""
+        if self._is_old:
+            return
         self._stores = bool(self._inverters or self._banks or self._has_chargers)
         self._complete()
         self._is_old = True
         now_s = self.now_s
         self.now_s = now_s // DAY_S * DAY_S - DAY_S
-        self._flow()
+        self._settle()
         self._steps(now_s // DAY_S * DAY_S, _COARSE_S)
         for counters, _ in self._counters:
             counters.begin(self.time)
-        self._steps(now_s, _COARSE_S)
+        self._steps(now_s // _COARSE_S * _COARSE_S, _COARSE_S)
+        self._steps(now_s, _STEP_S)
 
     def _complete(self) -> None:
         if not self._arrays:
@@ -281,31 +297,42 @@ class House:
     def _live_until(self, now_s: float) -> None:
         """Let time pass; a clock that was set back changes nothing but the clock."""
         if now_s - self.now_s > 2 * DAY_S:
-            self.now_s = now_s - now_s % DAY_S  # a clock that jumped: do not live all of it
+            self._reach(now_s - now_s % DAY_S)  # a clock that jumped: do not live all of it
         self._steps(now_s, _STEP_S)
         if self.now_s != now_s:
             self.now_s = now_s
-            self._flow()
+            self._settle()
 
     def _steps(self, until_s: float, step_s: float) -> None:
         while self.now_s < until_s:
-            # Always at the same moments, so that it does not matter who looks when.
-            end_s = min(self.now_s - self.now_s % step_s + step_s, until_s)
-            self._live((end_s - self.now_s) / 3600.0, end_s)
+            end_s = self.now_s - self.now_s % step_s + step_s
+            hours = (min(end_s, until_s) - self.now_s) / 3600.0
+            for (counters, _), rates in zip(self._counters, self._rates, strict=True):
+                counters.add(rates, hours)
+            soc = self.soc + self._charging_w * hours / self._capacity_wh
+            self.soc = min(1.0, max(_LEAST_SOC, soc))
+            if end_s <= until_s:
+                self._reach(end_s)
+            else:
+                self.now_s = until_s
+                self._flow()
 
-    def _live(self, hours: float, end_s: float) -> None:
-        for counters, rates in self._counters:
-            counters.add(rates(), hours)
-        self.soc += self.battery_w * hours / self._capacity_wh
-        self.soc = min(1.0, max(_LEAST_SOC, self.soc))
-        is_new = self.now_s // DAY_S != end_s // DAY_S
-        self.now_s = end_s
+    def _reach(self, now_s: float) -> None:
+        """Come to the end of a step."""
+        before, self.now_s = self.time, now_s
+        is_new = self.time.date() != before.date()
         if is_new:
             for counters, _ in self._counters:
-                counters.new_day(self.time)
-        self._flow()
+                counters.new_day(before, self.time)
+        self._settle()
         for step in self._watching:
             step(is_new)
+
+    def _settle(self) -> None:
+        """Balance the powers of this moment, and let all go on so for a step."""
+        self._flow()
+        self._rates = [rates() for _, rates in self._counters]
+        self._charging_w = self.battery_w
 
     def _flow(self) -> None:
         """Balance the powers of this moment."""
@@ -343,10 +370,11 @@ class House:
 
     def _use(self, most_w: float) -> None:
         """Take from the panels what is wanted of them, from each the same share."""
-        possible_w = sum(array.possible_w for array in self._arrays.values())
+        arrays = self._arrays.values()
+        possible_w = sum(min(array.possible_w, array.most_w) for array in arrays)
         share = min(1.0, most_w / possible_w) if possible_w else 0.0
-        for array in self._arrays.values():
-            array.w = array.possible_w * share
+        for array in arrays:
+            array.w = min(array.possible_w, array.most_w) * share
         self.pv_w = possible_w * share
 
     def _sun(self) -> float:
