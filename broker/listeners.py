@@ -4,7 +4,7 @@ import errno
 import socket
 from pathlib import Path
 
-_LISTEN = "0A"  # state column of /proc/net/tcp
+from heliobus import ports
 
 
 def taken(host: str, port: int) -> bool:
@@ -23,12 +23,12 @@ def taken(host: str, port: int) -> bool:
 
 def listening(port: int) -> bool:
     """Say whether anybody listens on the port, without a connection that he would log."""
-    return bool(_listening_inodes(port))
+    return bool(ports.listening(port))
 
 
 def holder(port: int) -> str:
     """Name the program that listens on the port, as far as this user may see it."""
-    wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    wanted = ports.listening(port)
     for process in Path("/proc").glob("[0-9]*"):
         try:
             links = {str(entry.readlink()) for entry in (process / "fd").iterdir()}
@@ -38,17 +38,3 @@ def holder(port: int) -> str:
         except OSError:  # another user's process, or one that has just ended
             continue
     return "another program"
-
-
-def _listening_inodes(port: int) -> list[str]:
-    inodes = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = Path(table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for row in rows:
-            columns = row.split()
-            if columns[3] == _LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
-                inodes.append(columns[9])
-    return inodes

@@ -153,6 +153,7 @@ def _not_known(found: str, known: Mapping[str, object] | tuple[str, ...]) -> str
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         "hidraw": Scheme("hidraw:///dev/hidraw0", _path, {}),
+        "listen": Scheme("listen://0.0.0.0:4001", _host, {}),
         "rfc2217": Scheme("rfc2217://192.0.2.7:2217?baud=2400", _host, _LINE),
         "serial": Scheme("serial:///dev/ttyUSB0?baud=2400", _path, _LINE),
         "socket": Scheme("socket://192.0.2.7:8899", _host, {}),

@@ -74,6 +74,15 @@ class Port(Protocol):
         ...
 
 
+@runtime_checkable
+class Lasting(Protocol):
+    """A way to devices that outlives what goes wrong on it: the port that a device dials into."""
+
+    def renew(self) -> None:
+        """Let go of what has failed; the loop goes on with this port, and does not open another."""
+        ...
+
+
 P_contra = TypeVar("P_contra", bound=Port, contravariant=True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from heliobus import components, config, contract
-from heliobus.address import parse
+from heliobus.address import Address, parse
 from heliobus.bridge import check_links
 from heliobus.checked_yaml import Place, Schema, written
 from heliobus.errors import ConfigError
@@ -117,7 +117,7 @@ def _port_faults(bridges: Iterable[BridgeSettings]) -> Iterator[tuple[Place, str
     told = set()
     for bridge in bridges:
         for link in dict.fromkeys(device.link for device in bridge.devices if device.link):
-            port = parse(link).path
+            port = _own_port(parse(link))
             owner, url = first.setdefault(port, (bridge.name, link))
             if not port or (owner, url) == (bridge.name, link) or (bridge.name, port) in told:
                 continue
@@ -128,6 +128,11 @@ def _port_faults(bridges: Iterable[BridgeSettings]) -> Iterator[tuple[Place, str
                 fault = f"{port} is the port of bridges.{owner} already; only one bridge can have"
                 fault += " it, so put its devices into one, or write another port"
             yield ("bridges", bridge.name), f"link: {fault}"
+
+
+def _own_port(address: Address) -> str:
+    """Name the port of this computer that the link takes for itself; empty where there is none."""
+    return address.name if address.scheme == "listen" else address.path
 
 
 def _ears(bridge: BridgeSettings, listener: Listener) -> object:

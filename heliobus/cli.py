@@ -203,6 +203,7 @@ class _Sim(click.Command):
 @click.argument("protocol")
 @click.option("--pty", is_flag=True, help="Serve on a pseudo-terminal; this is the default.")
 @click.option("--tcp", metavar="HOST:PORT", help="Serve on a TCP port; 0 takes a free one.")
+@click.option("--dial", metavar="HOST:PORT", help="Dial in there, as to a link listen://HOST:PORT.")
 @click.option("--baud", type=click.IntRange(min=50), help="Pace the bytes at this rate.")
 @click.option(
     "--broker", metavar="mqtt://[USER@]HOST[:PORT]", help="For mqtt: the broker to speak to."
@@ -232,8 +233,9 @@ def sim(protocol: str, *, faults: str, variant: str | None, unit: int | None, **
     """Be a simulated device: on a serial or TCP port, or a broker."""
     from heliobus import simulate as work
 
-    if place["tcp"] is not None and (place["pty"] or place["link"]):
-        raise click.UsageError("--tcp does not go with --pty or --link; choose one")
+    given = [option for option in ("tcp", "dial", "pty", "link") if place[option]]
+    if len(given) > 1 and given != ["pty", "link"]:
+        raise click.UsageError(f"--{given[0]} does not go with --{given[1]}; choose one")
     role = work.Role(faults=faults, variant=variant, unit=unit)
     return work.run(protocol, work.Place(**place), role, out=sys.stdout)
 

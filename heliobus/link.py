@@ -29,7 +29,7 @@ from heliobus.exchange import Echo, Silence, ask
 if TYPE_CHECKING:  # it costs 20 ms: imported when a serial port is opened, not before
     from serial import rfc2217
 
-__all__ = ["Echo", "Link", "Silence", "ask", "check_url", "open_link"]
+__all__ = ["Echo", "Link", "Silence", "ask", "check_url", "open_link", "over"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -324,10 +324,21 @@ def _connect(address: Address, gather_s: float) -> Link:
         connection = socket.create_connection((address.host, address.port), timeout=_CONNECT_S)
     except (OSError, UnicodeError) as error:
         raise LinkError(f"{address.name}: {ports.host_fault(error)}") from error
+    return over(connection, address, gather_s)
+
+
+def over(connection: socket.socket, address: Address, gather_s: float = _SOCKET_GATHER_S) -> Link:
+    """Give the link over a connection, which is closed with it."""
     connection.settimeout(0.0)  # do not block
     for level, option, value in _SOCKET_OPTIONS:
         connection.setsockopt(level, option, value)
     return _FileLink(address, connection, gather_s)
+
+
+def _open_listen(address: Address) -> Link:
+    from heliobus.dialled import open_dialled  # few have one, and it is made of links
+
+    return open_dialled(address)
 
 
 def _open_rfc2217(address: Address) -> Link:
@@ -354,6 +365,7 @@ def _refuse_held(address: Address) -> bool:
 _OPENERS: Mapping[str, Callable[[Address], Link]] = MappingProxyType(
     {
         "hidraw": _open_hidraw,
+        "listen": _open_listen,
         "rfc2217": _open_rfc2217,
         "serial": _open_serial,
         "socket": _open_socket,

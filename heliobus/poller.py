@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from heliobus.bridge import Event, Group, Parts, Port, Reporter
+from heliobus.bridge import Event, Group, Lasting, Parts, Port, Reporter
 from heliobus.errors import FrameError, LinkError
 from heliobus.faults import Faults
 from heliobus.link import Echo, Silence, open_link
 from heliobus.polled import (
     ITSELF,
+    LONGEST_RENEW_S,
     LONGEST_REOPEN_S,
     MISSED_BEATS,
     Member,
@@ -113,13 +114,19 @@ class Poller:
                     self._lost(f"{error}")
 
     def _open_and_serve(self) -> None:
-        link = self._link = self._open()
+        link = self._link = self._link or self._open()
         try:
             self._losses = 0
             if log.isEnabledFor(logging.DEBUG):
                 link.tap = self._tap
             self._serve(link)
         finally:
+            self._let_go(link)
+
+    def _let_go(self, link: Port) -> None:
+        if isinstance(link, Lasting) and not self._stopping:
+            link.renew()
+        else:
             self._link = None
             link.close()
 
@@ -157,7 +164,7 @@ class Poller:
         again_s = back_off_s(self._failures)
         if awake:
             self._faults.report("link", f"{error}; trying again")
-            again_s = min(again_s, LONGEST_REOPEN_S)
+            again_s = min(again_s, LONGEST_RENEW_S if self._link else LONGEST_REOPEN_S)
         self._pause(again_s)
 
     def _serve(self, link: Port) -> None:

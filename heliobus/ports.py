@@ -18,6 +18,7 @@ PROC = Path("/proc")
 BY_ID = Path("/dev/serial/by-id")
 # Linux Documentation/admin-guide/devices.txt: majors of the slaves of pseudo-terminals.
 _PTY_MAJORS = range(136, 144)
+_LISTEN = "0A"  # a state in /proc/net/tcp
 # Read and write for the group.
 _GROUP_RW = stat.S_IRGRP | stat.S_IWGRP
 
@@ -36,13 +37,30 @@ def holders(path: str) -> list[str]:
 
     Processes of other users are seen by root alone: an empty list proves nothing.
     """
-    target = os.path.realpath(path)
+    return _holders({os.path.realpath(path)})
+
+
+def _holders(files: set[str]) -> list[str]:
     found = []
     for process in PROC.glob("[0-9]*"):
         pid = int(process.name)
-        if pid != os.getpid() and target in _open_files(process):
+        if pid != os.getpid() and not files.isdisjoint(_open_files(process)):
             found.append(f"{_program(process)} (pid {pid})")
     return found
+
+
+def listening(port: int) -> set[str]:
+    """Give the sockets that listen on a TCP port, as processes have them open."""
+    sockets = set()
+    for table in ("net/tcp", "net/tcp6"):
+        try:
+            rows = (PROC / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for _, local, _, state, *columns in map(str.split, rows):
+            if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
+                sockets.add(f"socket:[{columns[5]}]")
+    return sockets
 
 
 def held(path: str) -> str:
@@ -98,6 +116,17 @@ def host_fault(error: BaseException) -> str:
         if isinstance(error, kind) or number in numbers:
             return words
     return f"cannot be reached ({error})"
+
+
+def listen_fault(port: int, error: BaseException) -> str:
+    """Say why nobody can be waited for on the TCP port, and what to do."""
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        holder = ", ".join(_holders(listening(port))[:3]) or "another program"
+        return f"port {port} is in use by {holder}; stop it, or take another port here and there"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"no permission for port {port}; take one above 1023"
+    return "no address of this computer; write 0.0.0.0 for all that it has, or [::] for IPv6"
 
 
 def _number(error: BaseException) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from heliobus import broker_keys, components, credentials
 from heliobus.address import parse
+from heliobus.calling import serve_dialling
 from heliobus.errors import ConfigError
 from heliobus.line import Paced
 from heliobus.simulation import Faults, Service, Simulated, serve_pty, serve_tcp
@@ -25,6 +26,7 @@ class Place:
 
     pty: bool = False
     tcp: str | None = None
+    dial: str | None = None
     link: Path | None = None
     baud: int | None = None
     broker: str | None = None
@@ -55,7 +57,7 @@ def run(protocol: str, place: Place, role: Role, *, out: TextIO) -> int:
     if isinstance(simulated, Speaking):
         return _at_broker(protocol, simulated, place, stop=stop, out=out)
     if strange := place.given("broker", "password_file"):
-        raise ConfigError(f"{strange}: {protocol} is on a line; use --pty or --tcp")
+        raise ConfigError(f"{strange}: {protocol} is on a line; use --pty, --tcp or --dial")
     with _serve(simulated, place, struck) as service:
         print(f"{protocol}: link: {service.url} (Ctrl-C ends it)", file=out, flush=True)
         stop.wait()
@@ -83,7 +85,7 @@ def _made(protocol: str, place: Place, role: Role, struck: Faults) -> Simulated 
 def _at_broker(
     protocol: str, simulated: Speaking, place: Place, *, stop: threading.Event, out: TextIO
 ) -> int:
-    if strange := place.given("pty", "tcp", "link", "baud"):
+    if strange := place.given("pty", "tcp", "dial", "link", "baud"):
         raise ConfigError(f"{strange}: {protocol} speaks to a broker; use --broker")
     if place.broker is None:
         raise ConfigError(
@@ -106,20 +108,29 @@ def _at_broker(
 
 
 def _serve(simulated: Simulated, place: Place, faults: Faults) -> Service:
+    if place.dial is not None:
+        host, port = _host_port(place.dial, "--dial")
+        return serve_dialling(simulated, host, port, baud=place.baud, faults=faults)
     if place.tcp is None:
         link = place.link and place.link.absolute()
         usual = simulated.baud if isinstance(simulated, Paced) else _BAUD
         return serve_pty(simulated, baud=place.baud or usual, faults=faults, link_path=link)
-    host, port = _host_port(place.tcp)
+    host, port = _any_port(place.tcp)
     return serve_tcp(simulated, host=host, port=port, baud=place.baud, faults=faults)
 
 
-def _host_port(text: str) -> tuple[str, int]:
+def _any_port(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if port == "0":
         return host.strip("[]") or "127.0.0.1", 0
+    return _host_port(text, "--tcp")
+
+
+def _host_port(text: str, option: str) -> tuple[str, int]:
     try:
         address = parse(f"tcp://{text}")
     except ConfigError as error:
-        raise ConfigError(f"--tcp: found {text!r}, expected HOST:PORT, port 1 to 65535") from error
+        raise ConfigError(
+            f"{option}: found {text!r}, expected HOST:PORT, port 1 to 65535"
+        ) from error
     return address.host, address.port

@@ -216,16 +216,12 @@ class _HidrawService(_PtyService):
         return sent
 
 
-class _TcpService(Service):
-    """One connection at a time; a new one takes over, as with most serial servers."""
+class ConnectedService(Service):
+    """TCP connections, each with its line. Subclasses say in `_arrived` how they come about."""
 
-    _most = 1
-
-    def __init__(self, url: str, line: Line, listener: socket.socket) -> None:
+    def __init__(self, url: str, line: Line) -> None:
         super().__init__(url, line)
-        self._listener = listener
         self._connections: dict[int, tuple[socket.socket, Line]] = {}
-        self._poll.register(listener, select.POLLIN)
 
     def _new_line(self) -> Line:
         """Give the line of a new connection: here all have the one, one after the other."""
@@ -247,23 +243,16 @@ class _TcpService(Service):
         for number in list(self._connections):
             self._hang_up(number)
 
+    def _connect(self, connection: socket.socket) -> None:
+        """Serve a connection."""
+        connection.settimeout(0.0)  # do not block
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._poll.register(connection, select.POLLIN)
+        self._connections[connection.fileno()] = connection, self._new_line()
+
     def _arrived(self, number: int) -> None:
-        if number == self._listener.fileno():
-            while len(self._connections) >= self._most:
-                self._hang_up(next(iter(self._connections)))
-            self._accept()
-        elif number in self._connections:
-            self._receive(number)
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # it has gone again
-            connection, _ = self._listener.accept()
-            connection.settimeout(0.0)  # do not block
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._poll.register(connection, select.POLLIN)
-            self._connections[connection.fileno()] = connection, self._new_line()
-
-    def _receive(self, number: int) -> None:
+        if number not in self._connections:
+            return
         connection, line = self._connections[number]
         try:
             data = connection.recv(_READ_BYTES)
@@ -288,6 +277,26 @@ class _TcpService(Service):
         self._poll.unregister(connection)
         connection.close()
         line.close()
+
+
+class _TcpService(ConnectedService):
+    """One connection at a time; a new one takes over, as with most serial servers."""
+
+    _most = 1
+
+    def __init__(self, url: str, line: Line, listener: socket.socket) -> None:
+        super().__init__(url, line)
+        self._listener = listener
+        self._poll.register(listener, select.POLLIN)
+
+    def _arrived(self, number: int) -> None:
+        if number != self._listener.fileno():
+            super()._arrived(number)
+            return
+        while len(self._connections) >= self._most:
+            self._hang_up(next(iter(self._connections)))
+        with suppress(OSError):  # it has gone again
+            self._connect(self._listener.accept()[0])
 
     def _release(self) -> None:
         self._listener.close()

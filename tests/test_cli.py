@@ -218,9 +218,17 @@ def test_a_mistake_in_the_file_ends_with_78_and_one_line(here: Path, command: li
             "6: bridges.roof.link: found 'serial:///dev/else' and"
             " 'serial:///dev/else?baud=2400', which are one port; write it alike",
         ),
+        (
+            "  roof:\n    type: voltronic\n    link: listen://0.0.0.0:4001\n"
+            "    devices: {other: {every: 5s}}\n"
+            "  yard:\n    type: voltronic\n    link: listen://0.0.0.0:4001\n"
+            "    devices: {third: {every: 5s}}\n",
+            "10: bridges.yard.link: 0.0.0.0:4001 is the port of bridges.roof already;"
+            " only one bridge can have it, so put its devices into one, or write another port",
+        ),
     ],
 )
-def test_two_that_want_one_serial_port_are_told_by_check(
+def test_two_that_want_one_port_are_told_by_check(
     run: Callable[..., tuple[int, str, str]], here: Path, second: str, told: str
 ) -> None:
     (here / "heliobus.yaml").write_text(GOOD.replace("sinks:", second + "sinks:"))
@@ -262,6 +270,7 @@ def test_what_a_component_says_of_one_key_is_told_with_the_line_of_that_key(
         (["up", "--only", "axpert,nothing"], "no component is called 'nothing'; expected one of"),
         (["history", "inverter", "pv_w", "--since", "later"], "expected a duration such as 5s"),
         (["sim", "voltronic", "--tcp", "a:1", "--pty"], "--tcp does not go with --pty"),
+        (["sim", "voltronic", "--dial", "a:1", "--link", "x"], "--dial does not go with --link"),
         (["demo", "--seconds", "0"], "0.0 is not in the range"),
     ],
 )
