@@ -153,13 +153,14 @@ def watch(options: Options, filter: str, *, simulate: bool) -> int:  # noqa: A00
 @click.argument("protocol")
 @click.argument("source", metavar="[FILE]", type=click.File("rb", lazy=False), default="-")
 @click.option("--map", "map_name", metavar="MAP", help="For mqtt: a map, by its name or file.")
-@click.option("--profile", metavar="PROFILE", help="For modbus: a profile, by its name or file.")
+@click.option("--profile", metavar="PROFILE", help="For modbus, can: a profile, by name or file.")
 def decode(protocol: str, source: BinaryIO, map_name: str | None, profile: str | None) -> int:
     """Decode what was captured, one JSON object per line.
 
     FILE is - (standard input) unless it is named. A line is {"request": HEX or null,
     "response": HEX}, for mqtt {"topic": TOPIC, "payload": TEXT or JSON}, for modbus and
-    sunspec also {"start": NUMBER, "registers": [NUMBER, ...]}; the answer is
+    sunspec also {"start": NUMBER, "registers": [NUMBER, ...]}, for can {"frames":
+    [{"id": "0x351", "data": HEX}, ...]} or a line of candump; the answer is
     {"ok": true, "values": ..., "units": ...} or {"ok": false, "error": ...}. Every line is
     answered, an empty one, too. The exit status is 0 when all could be decoded, else 1.
     """
@@ -168,14 +169,16 @@ def decode(protocol: str, source: BinaryIO, map_name: str | None, profile: str |
 
     way = components.decoding(protocol)
     by = {"map": map_name, "profile": profile}
+    if way.by == "profile":
+        by["profile"] = profile or components.usual_profile(protocol)
     for word, name in by.items():
-        if name is not None and way.value != word:
+        if name is not None and way.by != word:
             raise click.UsageError(f"{protocol} is decoded without a {word}; leave --{word} out")
-        if name is None and way.value == word:
+        if name is None and way.by == word:
             raise click.UsageError(
                 f"{protocol} needs --{word} NAME or --{word} FILE; 'heliobus list' shows all"
             )
-    decoder, name = components.decoder(protocol), by.get(way.value)
+    decoder, name = components.decoder(protocol), by.get(way.by)
     return work.run(way, decoder(name) if name else decoder, source, sys.stdout.buffer)
 
 

@@ -20,7 +20,8 @@ gives values and units, and in `simulator.py` SIMULATOR, which is called with `f
 it plays several models, `variant`. A listener exports `map_decoder(map)` instead, which gives what
 answers a topic and a payload; its maps are in `maps/`. A bridge that has `profiles/` exports in
 `decoding.py` `profile_decoder(profile)`, which gives what answers a captured object; one with
-"decode": "registers" exports there `decode_registers(start, registers)`, which gives the answer.
+"decode": "registers" exports there `decode_registers(start, registers)`, which gives the answer;
+one with "decode": "frames" `frame_decoder(profile)`, which is given objects and lines of text.
 `simulator.py` may also export `simulate(devices, house=, faults=)`: all that is at the far end of
 one link, with the polls that it has answered, by device, in `polls`. Its devices join the `House`
 of heliobus.house, which all devices of a site share. For a listener it is
@@ -59,7 +60,13 @@ class Decoding(Enum):
     BYTES = "bytes"
     MAP = "map"
     PROFILE = "profile"
+    FRAMES = "frames"
     REGISTERS = "registers"
+
+    @property
+    def by(self) -> str:
+        """Say what it takes to choose one of several ways: a map, a profile, or nothing."""
+        return {Decoding.FRAMES: "profile"}.get(self, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,13 @@ def decoding(bridge: str) -> Decoding:
     return _known(Kind.BRIDGE, bridge).decoding
 
 
+def usual_profile(bridge: str) -> str | None:
+    """Name the profile that counts where none is named, None where one must be."""
+    options = _known(Kind.BRIDGE, bridge).config.get("device", {}).get("properties", {})
+    found: str | None = options.get("profile", {}).get("heliobus", {}).get("default")
+    return found
+
+
 def decoder(name: str) -> Any:
     """Import what decodes for a bridge, in the way that `decoding` says. Raise ConfigError."""
     found = _known(Kind.BRIDGE, name)
@@ -198,6 +212,7 @@ def decoder(name: str) -> Any:
         Decoding.BYTES: ("", "decode_line"),
         Decoding.MAP: ("", "map_decoder"),
         Decoding.PROFILE: (".decoding", "profile_decoder"),
+        Decoding.FRAMES: (".decoding", "frame_decoder"),
         Decoding.REGISTERS: (".decoding", "decode_registers"),
     }[found.decoding]
     return _import(found, found.module + module, function)

@@ -1,6 +1,7 @@
 """The command `decode`: what was captured, one JSON object per line in and out, in order.
 
-A line holds an exchange of bytes; by a map, a topic and its payload; or registers from a start on.
+A line holds an exchange of bytes; by a map, a topic and its payload; registers from a start on; or
+frames that came by themselves, also as the text of another program.
 Every line is answered by one line, at once: also an empty one, so that line n of the output
 always belongs to line n of the input.
 """
@@ -20,7 +21,8 @@ Decoder: TypeAlias = Callable[[bytes | None, bytes], tuple[Values, dict[str, str
 MapDecoder: TypeAlias = Callable[[str, Any], Mapping[str, Any]]
 RegisterDecoder: TypeAlias = Callable[[Any, Any], Mapping[str, Any]]
 _Object: TypeAlias = Mapping[str, Any]
-_Answerer: TypeAlias = Callable[[_Object], _Object]
+_Answerer: TypeAlias = Callable[[Any], _Object]
+_Reader: TypeAlias = Callable[[bytes], Any]
 
 _LIKE = "28 30"
 _log = logging.getLogger(__name__)
@@ -35,11 +37,13 @@ def run(way: Decoding, decoder: Any, lines: Iterable[bytes], out: BinaryIO) -> i
         Decoding.BYTES: partial(_exchange, decoder),
         Decoding.MAP: partial(_message, decoder),
         Decoding.PROFILE: decoder,
+        Decoding.FRAMES: decoder,
         Decoding.REGISTERS: partial(_registers, decoder),
     }[way]
+    reader = _object_or_text if way is Decoding.FRAMES else _object
     failed = False
     for line in lines:
-        decoded, answer = _answered(answerer, line)
+        decoded, answer = _answered(answerer, line, reader)
         failed = failed or not decoded
         out.write(answer + b"\n")
         out.flush()
@@ -48,12 +52,12 @@ def run(way: Decoding, decoder: Any, lines: Iterable[bytes], out: BinaryIO) -> i
 
 def decode_line(decoder: Decoder, line: bytes) -> tuple[bool, bytes]:
     """Tell whether a line could be decoded, and its answer. Nothing is raised."""
-    return _answered(partial(_exchange, decoder), line)
+    return _answered(partial(_exchange, decoder), line, _object)
 
 
-def _answered(answerer: _Answerer, line: bytes) -> tuple[bool, bytes]:
+def _answered(answerer: _Answerer, line: bytes, reader: _Reader) -> tuple[bool, bytes]:
     try:
-        return True, dumps({"ok": True, **answerer(_object(line))})
+        return True, dumps({"ok": True, **answerer(reader(line))})
     except FrameError as error:
         return _refusal(str(error))
     # A capture may hold anything and the rest of it is still wanted: a codec's bug costs a line.
@@ -72,6 +76,12 @@ def _object(line: bytes) -> _Object:
     if not isinstance(body, dict):
         raise FrameError(f"found {type(body).__name__}, expected a JSON object")
     return body
+
+
+def _object_or_text(line: bytes) -> _Object | str:
+    """Read a JSON object, or take the line of another program as it is."""
+    text = line.strip()
+    return _object(line) if not text or text.startswith(b"{") else text.decode(errors="replace")
 
 
 def _exchange(decoder: Decoder, body: _Object) -> _Object:

@@ -35,13 +35,18 @@ def decode(profile: Profile, frames: Mapping[int, bytes]) -> Values:
 
 
 def identity(profile: Profile, frames: Mapping[int, bytes]) -> dict[str, str]:
-    """Give what the frames tell of who the device is: maker, model, serial, firmware."""
-    parts: dict[str, str] = {}
+    """Give what the frames tell of who the device is: maker, model, serial, firmware.
+
+    A text that goes on in the next identifier is joined; of others the first counts.
+    """
+    found: dict[str, tuple[int, str]] = {}
     for message, data in _present(profile, frames):
         for row in message.identity:
-            if len(data) >= row.end and (found := _text(row, message, data)):
-                parts[row.name] = parts.get(row.name, "") + found
-    return {name: text.strip() for name, text in parts.items() if text.strip()}
+            last, before = found.get(row.name, (message.id - 1, ""))
+            if (not before or message.id == last + 1) and len(data) >= row.end:
+                found[row.name] = message.id, before + _text(row, message, data)
+    texts = {name: " ".join(text.split()) for name, (_, text) in found.items()}
+    return {name: text for name, text in texts.items() if text}
 
 
 def dialect(profile: Profile, frames: Iterable[int]) -> str:
