@@ -17,7 +17,10 @@ from heliobus.errors import FrameError
 from heliobus.modbus import Read
 from heliobus.sample import Values, dumps, loads
 
-Decoder: TypeAlias = Callable[[bytes | None, bytes], tuple[Values, dict[str, str]]]
+_Units: TypeAlias = dict[str, str]
+# Values, units and, where there is something to say, a note.
+_Decoded: TypeAlias = tuple[Values, _Units] | tuple[Values, _Units, str]
+Decoder: TypeAlias = Callable[[bytes | None, bytes], _Decoded]
 MapDecoder: TypeAlias = Callable[[str, Any], Mapping[str, Any]]
 RegisterDecoder: TypeAlias = Callable[[Any, Any], Mapping[str, Any]]
 _Object: TypeAlias = Mapping[str, Any]
@@ -88,8 +91,9 @@ def _exchange(decoder: Decoder, body: _Object) -> _Object:
     if "response" not in body:
         raise FrameError('"response" is missing, expected hexadecimal bytes')
     request = None if body.get("request") is None else hexadecimal(body, "request", like=_LIKE)
-    values, units = decoder(request, hexadecimal(body, "response", like=_LIKE))
-    return {"values": values, "units": units}
+    decoded = decoder(request, hexadecimal(body, "response", like=_LIKE))
+    answer = dict(zip(("values", "units", "note"), decoded, strict=False))
+    return {key: told for key, told in answer.items() if told or key != "note"}
 
 
 def _message(decoder: MapDecoder, body: _Object) -> _Object:
