@@ -1,6 +1,7 @@
 """Link URLs: `serial:///dev/ttyUSB0?baud=2400`, `tcp://[::1]:502`, taken apart and judged.
 
-A new scheme is one row in SCHEMES and one in the table of `heliobus.link` that opens them.
+A new scheme is one row in SCHEMES and one in the table of `heliobus.link` that opens them; those
+that begin with `can:` carry frames, and `heliobus.can_bus` opens them.
 """
 
 import re
@@ -33,11 +34,36 @@ _TCP = re.compile(
     r"(?P<host>[A-Za-z0-9][\w.-]*)(?::(?P<port>[0-9]{1,5}))?/?"
 )
 _PORT = 502
+# What a CAN adapter on a serial port can be set to: the commands S0 to S9 of slcan.
+CAN_BITRATES = (
+    *("10000", "20000", "50000", "100000", "125000", "250000", "500000", "750000", "1000000"),
+    "83300",
+)
+_CAN = "can:"
+_YES = ("yes", "true", "1")
+_SLCAN: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "bitrate": CAN_BITRATES,
+        "baud": _BAUDS,
+        "listen_only": (*_YES, "no", "false", "0"),
+    }
+)
+# How much faster than it was recorded.
+_SPEEDS = ("0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50", "100", "1000")
+_CAN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # that of an interface, in Linux
+# What is written for CAN: an interface alone, or a scheme of other programs.
+_CAN_MEANT = re.compile(
+    r"(?:(?:can|socketcan|slcan)(?::/*|/)(?:/?(?P<tty>dev/[^?]+)|(?=v?can|slcan)))?"
+    r"(?P<name>v?can[0-9]+|slcan[0-9]+)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The parts of a link URL: a path, or a host and a port; and the options that it names."""
+    """The parts of a link URL: a path, or a host and a port; and the options that it names.
+
+    What several may have open is a host without a port: a CAN interface, a capture.
+    """
 
     url: str
     scheme: str
@@ -48,11 +74,16 @@ class Address:
 
     @property
     def name(self) -> str:
-        """Give the short text for messages: /dev/ttyUSB0, 127.0.0.1:502 or [::1]:502."""
-        if self.path:
-            return self.path
+        """Give the short text for messages: /dev/ttyUSB0, 127.0.0.1:502, [::1]:502 or can0."""
+        if self.path or not self.port:
+            return self.path or self.host
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    @property
+    def listen_only(self) -> bool:
+        """Say whether not even an acknowledgement may be sent."""
+        return self.options.get("listen_only") in _YES
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +100,7 @@ def parse(url: str, line: Mapping[str, str] = MappingProxyType({})) -> Address:
 
     Raise ConfigError that says what is wrong and what would be right.
     """
-    name = url.partition(":")[0]
+    name = url.partition("/")[0] if url.startswith(_CAN) else url.partition(":")[0]
     if name not in SCHEMES:
         raise ConfigError(f"link '{url}': {_unknown_scheme(url, name)}")
     scheme = SCHEMES[name]
@@ -109,6 +140,34 @@ def _host(parts: SplitResult) -> tuple[str, str, int]:
     return "", parts.hostname, parts.port
 
 
+def _can_device(parts: SplitResult) -> tuple[str, str, int]:
+    return _can_path(parts), "", 0
+
+
+def _can_file(parts: SplitResult) -> tuple[str, str, int]:
+    return "", _can_path(parts), 0
+
+
+def _can_path(parts: SplitResult) -> str:
+    interface, _, path = parts.path.partition("/")
+    if not path.startswith("/") or path.endswith("/"):
+        is_device = path.startswith("dev/") and not path.endswith("/")
+        query = f"?{parts.query}" if parts.query else ""
+        meant = f"; did you mean 'can:{interface}//{path}{query}'?" if is_device else ""
+        raise ValueError(f"found '{path}', not a full path after /{meant}")
+    return path
+
+
+def _can_name(parts: SplitResult) -> tuple[str, str, int]:
+    interface, _, name = parts.path.partition("/")
+    if not _CAN_NAME.fullmatch(name):
+        raise ValueError(f"found '{name}', not a name")
+    if parts.query and interface == "socketcan":
+        up = f"sudo ip link set {name} up type can bitrate 500000 restart-ms 100"
+        raise ValueError(f"found '?{parts.query}', which is not set here but by '{up}'")
+    return "", name, 0
+
+
 def _options(
     url: str, pairs: Iterable[tuple[str, str]], known: Mapping[str, tuple[str, ...]]
 ) -> Mapping[str, str]:
@@ -125,6 +184,9 @@ def _options(
 
 
 def _unknown_scheme(url: str, name: str) -> str:
+    is_can = url.startswith(_CAN) or name in {"slcan", "socketcan"}
+    if is_can or (url and _CAN_MEANT.fullmatch(url)):
+        return _unknown_can(url, name)
     if url.startswith("/"):
         scheme = "hidraw" if "hidraw" in url else "serial"
         return f"found no scheme; did you mean '{scheme}://{url}'?"
@@ -134,7 +196,19 @@ def _unknown_scheme(url: str, name: str) -> str:
         return f"{what}; did you mean 'tcp://{meant['host']}:{port}'?"
     if ":" not in url:
         return f"found no scheme; expected it like {SCHEMES['serial'].example}"
-    return f"scheme {_not_known(name, SCHEMES)}"
+    return f"scheme {_not_known(name, {each.partition(':')[0]: each for each in SCHEMES})}"
+
+
+def _unknown_can(url: str, name: str) -> str:
+    meant = _CAN_MEANT.fullmatch(url.partition("?")[0])
+    if meant and (meant["name"] or meant["tty"]):
+        is_scheme = name in {"slcan", "socketcan"}
+        found = f"scheme '{name}' is not known" if is_scheme else "found no interface"
+        like = f"socketcan/{meant['name']}" if meant["name"] else f"slcan//{meant['tty']}"
+        return f"{found}; did you mean 'can:{like}{'?bitrate=500000' if meant['tty'] else ''}'?"
+    known = tuple(each.removeprefix(_CAN) for each in SCHEMES if each.startswith(_CAN))
+    interface = name.removeprefix(_CAN) if name.startswith(_CAN) else url.partition(":")[2]
+    return f"CAN interface {_not_known(interface, known)}"
 
 
 def _not_known(found: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
@@ -152,6 +226,10 @@ def _not_known(found: str, known: Mapping[str, object] | tuple[str, ...]) -> str
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
+        "can:candump": Scheme("can:candump//home/pi/candump.log", _can_file, {"speed": _SPEEDS}),
+        "can:slcan": Scheme("can:slcan//dev/ttyACM0?bitrate=500000", _can_device, _SLCAN),
+        "can:socketcan": Scheme("can:socketcan/can0", _can_name, {}),
+        "can:virtual": Scheme("can:virtual/test", _can_name, {}),
         "hidraw": Scheme("hidraw:///dev/hidraw0", _path, {}),
         "listen": Scheme("listen://0.0.0.0:4001", _host, {}),
         "rfc2217": Scheme("rfc2217://192.0.2.7:2217?baud=2400", _host, _LINE),

@@ -42,6 +42,28 @@ class Counting(Protocol):
 
 
 @runtime_checkable
+class Talking(Protocol):
+    """A simulated device that speaks unasked, too. Times are those of the line."""
+
+    def say(self, now_s: float) -> bytes:
+        """Give what is due to be sent unasked, nothing where nothing is."""
+        ...
+
+    def silent_s(self, now_s: float) -> float | None:
+        """Tell in how long `say` has something; None: not before bytes come."""
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A simulated device on a port whose link is no `serial://`."""
+
+    def link_to(self, path: str) -> str:
+        """Give the link URL of it on this port."""
+        ...
+
+
+@runtime_checkable
 class Shared(Protocol):
     """A simulated device that serves several TCP connections at once.
 
@@ -183,6 +205,7 @@ class Line:
         self.answered = 0
         self.harmed = 0
         self._simulated = simulated
+        self._talking = simulated if isinstance(simulated, Talking) else None
         self._byte_s = _BITS / baud if baud else 0.0
         self._faults = faults
         self._unread = unread
@@ -220,9 +243,10 @@ class Line:
             return self._leave(now_s)
         asked = bool(self._arriving) and self._arriving[0][0] <= now_s
         self._judge(now_s, last_chance=asked)
-        if not asked:
+        if asked:
+            self._work(*self._arriving.popleft())
+        elif not self._speaks(now_s):
             return b""
-        self._work(*self._arriving.popleft())
         return self._leave(now_s)
 
     def wait_s(self, now_s: float) -> float | None:
@@ -235,6 +259,8 @@ class Line:
         waits_s = [self._arriving[0][0] - now_s] if self._arriving else []
         if self._unjudged is not None:
             waits_s.append(_TICK_S)
+        if self._talking and (silent_s := self._talking.silent_s(now_s)) is not None:
+            waits_s.append(silent_s)
         return max(min(waits_s), 0.0) if waits_s else None
 
     def close(self) -> None:
@@ -263,7 +289,23 @@ class Line:
             self._answer(now_s, answer)
             self._asked, self._mixed = b"", False
 
+    def _speaks(self, now_s: float) -> bool:
+        """Send what is due unasked, and tell whether there was any. Who has read it is not seen."""
+        said = self._talking.say(now_s) if self._talking else b""
+        if said:
+            late, self._held = self._held, b""
+            self._send(now_s, late)
+            struck = self._strike(now_s, said)
+            self.answered += not struck
+            self.harmed += struck
+        return bool(said)
+
     def _answer(self, now_s: float, answer: bytes) -> None:
+        if self._strike(now_s, answer) or self._mixed:
+            self._end(whole=False)
+
+    def _strike(self, now_s: float, answer: bytes) -> bool:
+        """Send it with the faults that strike; tell whether any did."""
         faults, altered = self._faults, answer
         struck = [kind for kind in _HARMS if faults.strikes(kind)]
         for kind in struck:
@@ -276,8 +318,7 @@ class Line:
             struck, now_s = [*struck, "slow"], now_s + faults.slow_s
         self._send(now_s, altered)
         self._closing = bool(altered) and (self._closes or faults.strikes("close"))
-        if struck or self._mixed:
-            self._end(whole=False)
+        return bool(struck)
 
     def _send(self, now_s: float, data: bytes) -> None:
         if data:

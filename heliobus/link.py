@@ -257,6 +257,8 @@ def open_link(url: str, *, line: Mapping[str, str] = MappingProxyType({})) -> Li
     Raise LinkError when it cannot be opened now, ConfigError when the URL is malformed.
     """
     address = parse(url, line)
+    if address.scheme not in _OPENERS:
+        raise LinkError(f"{address.name}: '{url}' carries CAN frames, expected a link for bytes")
     return _OPENERS[address.scheme](address)
 
 

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from heliobus.errors import ConfigError, LinkError
-from heliobus.line import Counting, Faults, Line, Shared, Simulated
+from heliobus.line import Counting, Faults, Line, Placed, Shared, Simulated
 
 __all__ = [
     "Counting",
@@ -341,7 +341,10 @@ def serve_pty(
     """Serve on a pseudo-terminal, which may get the name `link_path` too. Raise ConfigError."""
     pty = _Pty(link_path)
     line = Line(simulated, baud=baud, faults=faults or Faults(), unread=pty.unread)
-    return _PtyService(f"serial://{pty.path}?baud={baud}", line, pty).start()
+    url = f"serial://{pty.path}?baud={baud}"
+    if isinstance(simulated, Placed):
+        url = simulated.link_to(pty.path)
+    return _PtyService(url, line, pty).start()
 
 
 def serve_hidraw(

@@ -18,8 +18,8 @@ N = TypeVar("N", bound=ast.AST)
 LAYERS = (
     # words, and logic that needs nothing but words
     "errors sample settings topics quantities faults claims line address exchange ports guard lazy"
-    " whole_file credentials tls paho modbus modbus_slave captured counters house",
-    "contract link dialled clock checked_yaml simulation calling database",
+    " whole_file credentials tls paho slcan modbus modbus_slave captured counters house",
+    "contract link dialled can_bus clock checked_yaml simulation calling database",
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health shelf",
     "bridge listener sink follower archive history polled poller outbox speaking master guarded rtu"

@@ -82,7 +82,8 @@ def test_a_url_gives_the_name_for_messages(url: str, name: str) -> None:
         ("serail:///dev/ttyUSB0", "scheme 'serail' is not known; did you mean 'serial'?"),
         (
             "usb://1",
-            "scheme 'usb' is not known; known are hidraw, listen, rfc2217, serial, socket, tcp",
+            "scheme 'usb' is not known; known are can, hidraw, listen, rfc2217, serial, socket,"
+            " tcp",
         ),
         ("serial:///dev/ttyUSB0?bawd=2400", "option 'bawd' is not known; did you mean 'baud'?"),
         ("serial:///dev/ttyUSB0?baud=2401", "baud '2401' is not known; did you mean '2400'?"),
