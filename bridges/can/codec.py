@@ -8,7 +8,7 @@ there at all: unknown is not false. Numbers are scaled as decimals, so that 4996
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
-from bridges.can.frames import NUMBERS, Field, Message, Profile, Value, Values, told
+from bridges.can.frames import MOST_BYTES, NUMBERS, Field, Message, Profile, Value, Values, told
 
 _ACTIVE = 1  # of a pair of bits; 2 is "not active", 0 and 3 say nothing
 
@@ -37,13 +37,19 @@ def decode(profile: Profile, frames: Mapping[int, bytes]) -> Values:
 def identity(profile: Profile, frames: Mapping[int, bytes]) -> dict[str, str]:
     """Give what the frames tell of who the device is: maker, model, serial, firmware.
 
-    A text that goes on in the next identifier is joined; of others the first counts.
+    A text that fills its frame goes on in the next identifier; of others the first counts.
     """
+    told_in = {(row.name, one.id) for one in profile.messages.values() for row in one.identity}
     found: dict[str, tuple[int, str]] = {}
     for message, data in _present(profile, frames):
         for row in message.identity:
-            last, before = found.get(row.name, (message.id - 1, ""))
-            if (not before or message.id == last + 1) and len(data) >= row.end:
+            last, before = found.get(row.name, (0, ""))
+            goes_on = (row.name, message.id - 1) in told_in
+            if goes_on:
+                fits = bool(before) and last == message.id - 1 and len(before) % MOST_BYTES == 0
+            else:
+                fits = not before
+            if fits and len(data) >= row.end:
                 found[row.name] = message.id, before + _text(row, message, data)
     texts = {name: " ".join(text.split()) for name, (_, text) in found.items()}
     return {name: text for name, text in texts.items() if text}
