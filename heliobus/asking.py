@@ -159,8 +159,9 @@ class Asking:
         return health
 
     def details(self) -> dict[str, Any]:
-        """Give nothing more."""
-        return {}
+        """Give what the links have heard, where they count it."""
+        heard = {poller.url: poller.counts for poller in self._pollers if poller.counts}
+        return {"links": heard} if heard else {}
 
 
 def _shown(member: Member) -> Shown:

@@ -62,7 +62,7 @@ class Port(Protocol):
     """An open way to devices, as the loop sees it; what it carries is between it and its bridge.
 
     One that opens itself anew may count in `losses` how often it has lost what it should have kept:
-    then nothing is carried on.
+    then nothing is carried on. One that hears more than it gives may have `counts` of it.
     """
 
     url: str
@@ -93,7 +93,7 @@ class Bridge(Protocol[P_contra]):
     one link; without it there is `heliobus.link.open_link`. A likewise `check_link` raises
     ConfigError where they cannot share that link. A device may have a `role`: what it measures
     where its owner does not say. It may have `warnings`: what looks wrong in its settings, and
-    may be right.
+    may be right. `listens` True says that it only takes what has come: to look again costs nothing.
     """
 
     def __init__(self, device: "DeviceSettings") -> None:

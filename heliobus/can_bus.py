@@ -328,10 +328,10 @@ def interface_fault(name: str, folder: Path = _NETWORK) -> str:
     except (OSError, ValueError):
         others = ", ".join(sorted(each.name for each in folder.glob("*") if _is_can(each)))
         there = f"there is {others}" if others else "plug the adapter in, or load its driver"
-        return f"no such CAN interface; {there}; then type: {_up(name)}"
+        return f"no such CAN interface; {there}; then type `{_up(name)}`"
     if kind != _ARPHRD_CAN:
         return "is no CAN interface; those are called can0 and the like"
-    return "" if flags & _IFF_UP else f"the interface is down; type: {_up(name)}"
+    return "" if flags & _IFF_UP else f"the interface is down; type `{_up(name)}`"
 
 
 def _is_can(interface: Path) -> bool:
@@ -346,7 +346,7 @@ def _up(name: str) -> str:
 
 def _lost(name: str, error: Exception) -> str:
     reason = getattr(error, "strerror", None) or error
-    return f"the bus is lost ({reason}); is the interface up? Type: {_up(name)}"
+    return f"the bus is lost ({reason}); is the interface up? Type `{_up(name)}`"
 
 
 _OPENERS: Mapping[str, Callable[[Address], Source]] = MappingProxyType(

@@ -90,6 +90,9 @@ class Polled:
         self.name = settings.name
         self.bridge = bridge
         self.allowed = False
+        self.longest_back_off_s = (
+            LONGEST_REOPEN_S if getattr(bridge, "listens", False) else LONGEST_BACK_OFF_S
+        )
         self.polls = 0
         self.errors = 0
         self.error = ""
@@ -220,9 +223,12 @@ class Polled:
         if math.isinf(group.every_s):
             self._due_s[group.name] = now_s + LONGEST_BACK_OFF_S
             return
-        self._due_s[group.name] = max(
-            self._due_s[group.name], now_s + back_off_s(self._failures[group.name])
-        )
+        self._due_s[group.name] = max(self._due_s[group.name], now_s + self.pause_s(group))
+
+    def pause_s(self, group: Group) -> float:
+        """Give for how long a group is let be after its failures, 0 where there are none."""
+        failures = self._failures[group.name]
+        return min(back_off_s(failures), self.longest_back_off_s) if failures else 0.0
 
     def slept(self, now_s: float) -> None:
         """Note that a silent device is asleep, which is no error: only its beat is asked now."""

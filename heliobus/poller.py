@@ -17,6 +17,7 @@ from heliobus.faults import Faults
 from heliobus.link import Echo, Silence, open_link
 from heliobus.polled import (
     ITSELF,
+    LONGEST_BACK_OFF_S,
     LONGEST_RENEW_S,
     LONGEST_REOPEN_S,
     MISSED_BEATS,
@@ -92,6 +93,11 @@ class Poller:
         link = self._link  # the thread may let go of it meanwhile
         if link is not None:
             link.close()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Give what its link has heard since it was opened, where that counts it."""
+        return dict(getattr(self._link, "counts", {}))
 
     @property
     def alive(self) -> bool:
@@ -234,7 +240,9 @@ class Poller:
             device.bridge.forget()  # another one may be in its place when something answers again
 
     def _report(self, link: Port, device: Polled, group: Group, error: FrameError) -> None:
-        if group.name == device.beat.name:
+        if group.name == device.beat.name and device.longest_back_off_s < LONGEST_BACK_OFF_S:
+            again = "listening on"
+        elif group.name == device.beat.name:
             again = f"trying again in {back_off_s(device.failures):.0f} s and less and less often"
         else:
             again = "trying again at its next turn"
@@ -264,7 +272,7 @@ class Poller:
                 device.bridge.forget()
 
     def _gone(self, device: Polled) -> None:
-        device.begin(time.monotonic() + (back_off_s(device.failures) if device.failures else 0))
+        device.begin(time.monotonic() + device.pause_s(device.beat))
         for member in device.members:
             self._set(member, Presence.OFFLINE)
 

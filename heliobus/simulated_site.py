@@ -262,6 +262,8 @@ def _at_our_broker(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _replaced(address: Address, path: Path) -> tuple[str, socket.socket | None]:
     """Give the link in the place of another, and the socket where it is one. Raise LinkError."""
+    if address.scheme.startswith("can:"):  # whatever it is, the far end is an adapter
+        return f"can:slcan/{path}?bitrate=500000", None
     if address.path:
         options = "&".join(f"{key}={value}" for key, value in address.options.items())
         return f"{address.scheme}://{path}{'?' if options else ''}{options}", None

@@ -35,6 +35,8 @@ _README: Final = "See 'No answer?' in bridges/can/README.md"
 class Can:
     """One battery of a profile. Options: `profile`, `timeout` in seconds."""
 
+    listens = True
+
     def __init__(self, device: DeviceSettings) -> None:
         name = device.options.get("profile", _PROFILE)
         self.name = device.name
