@@ -39,11 +39,11 @@ _LEAST_SOC = 0.05
 _MAINS_FROM_SOC, _MAINS_TO_SOC = 0.15, 0.35
 _FULL_WITHIN = 12.0  # charging slows down over the last twelfth
 _USUAL_PEAK_W = 5200.0
+_PEAK_PER_LOAD_W = 4000.0  # so that a summer day fills the battery after noon
 _USUAL_WH, _HOURS_OF_PEAK = 15_360.0, 3.0
-_CHARGE_RATE = 0.4  # of the capacity in an hour
-_MAINS_CHARGE = 0.3
-_SCALES = (0.4, 3.0)
-_DAWN = 0.01
+_CHARGE_RATE, _MAINS_CHARGE = 0.4, 0.3  # of the capacity in an hour, of that by the mains
+_SCALES, _DAWN = (0.4, 3.0), 0.01
+_UNSEEN = "not shown"  # no device can have this name
 
 
 def chance(what: str) -> float:
@@ -141,7 +141,7 @@ class House:
         self._charging_w = 0.0
         self._watching: list[Callable[[bool], None]] = []
         self._scale = 1.0
-        self._capacity_wh = _USUAL_WH
+        self.capacity_wh = _USUAL_WH
         self._lock = RLock()
         self._looking = 0
         self._stores = self._is_old = False
@@ -235,9 +235,14 @@ class House:
         return self.sun < _DAWN
 
     @property
+    def solar_w(self) -> float:
+        """Give what a meter of solar panels shows: those that are coupled, or all if none is."""
+        return sum(array.w for array in self._coupled) if self._coupled else self.pv_w
+
+    @property
     def battery_v(self) -> float:
         """Give the battery voltage: it follows the charge, and sags under load."""
-        return RATED_V + 1.5 + 5.0 * self.soc + 5.0 * self.battery_w / self._capacity_wh
+        return RATED_V + 1.5 + 5.0 * self.soc + 5.0 * self.battery_w / self.capacity_wh
 
     @property
     def battery_a(self) -> float:
@@ -247,7 +252,7 @@ class House:
     @property
     def charge_limit_w(self) -> float:
         """Give the most that may go into the battery now."""
-        most_w = _CHARGE_RATE * self._capacity_wh
+        most_w = _CHARGE_RATE * self.capacity_wh
         return most_w * min(1.0, (1.0 - self.soc) * _FULL_WITHIN)
 
     @property
@@ -280,19 +285,19 @@ class House:
 
     def _complete(self) -> None:
         if not self._arrays:
-            self.array("unseen", _USUAL_PEAK_W, coupled=not self._stores)
+            self.array(_UNSEEN, _USUAL_PEAK_W, coupled=not self._stores)
         if not self._inverters or (self._coupled and self._coupler is None):
-            self.inverter("unseen", couples=True)
-        self._banks = self._banks or {"unseen": Bank("unseen")}
+            self.inverter(_UNSEEN, couples=True)
+        self._banks = self._banks or {_UNSEEN: Bank(_UNSEEN)}
         coupler = self._coupler or next(iter(self._inverters.values()))
         coupler.coupled = self._coupled
         peak_w = sum(array.peak_w for array in self._arrays.values())
         least, most = _SCALES
-        scale = peak_w / _USUAL_PEAK_W / len(self._inverters)
+        scale = peak_w / _PEAK_PER_LOAD_W / len(self._inverters)
         self._scale = min(most, max(least, scale))
-        self._capacity_wh = max(_USUAL_WH, _HOURS_OF_PEAK * peak_w)
+        self.capacity_wh = max(_USUAL_WH, _HOURS_OF_PEAK * peak_w)
         for bank in self._banks.values():
-            bank.capacity_wh = self._capacity_wh / len(self._banks)
+            bank.capacity_wh = self.capacity_wh / len(self._banks)
 
     def _live_until(self, now_s: float) -> None:
         """Let time pass; a clock that was set back changes nothing but the clock."""
@@ -309,7 +314,7 @@ class House:
             hours = (min(end_s, until_s) - self.now_s) / 3600.0
             for (counters, _), rates in zip(self._counters, self._rates, strict=True):
                 counters.add(rates, hours)
-            soc = self.soc + self._charging_w * hours / self._capacity_wh
+            soc = self.soc + self._charging_w * hours / self.capacity_wh
             self.soc = min(1.0, max(_LEAST_SOC, soc))
             if end_s <= until_s:
                 self._reach(end_s)
@@ -347,7 +352,7 @@ class House:
         else:
             self._flow_into_mains()
         for bank in self._banks.values():
-            bank.w = self.battery_w * bank.capacity_wh / self._capacity_wh
+            bank.w = self.battery_w * bank.capacity_wh / self.capacity_wh
 
     def _flow_with_battery(self) -> None:
         self.on_mains = self.soc < (_MAINS_TO_SOC if self.on_mains else _MAINS_FROM_SOC)

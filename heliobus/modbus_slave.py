@@ -4,8 +4,7 @@ Bytes in, bytes out; whoever serves it owns the port, the speed and the faults o
 the registers hold is up to its units: a PDU in, a PDU out.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
@@ -37,7 +36,7 @@ class Unit(Protocol):
 
     polls: int
 
-    def answer(self, pdu: bytes, now_s: float, faults: Faults) -> bytes:
+    def answer(self, pdu: bytes, faults: Faults) -> bytes:
         """Answer one request, empty for none."""
         ...
 
@@ -70,7 +69,6 @@ class Slave(Generic[U]):
         self,
         devices: Mapping[str, tuple[int, U]],
         *,
-        clock: Callable[[], float] = time.time,
         faults: Faults | None = None,
         mbap: bool = False,
         gateway: bool = True,
@@ -82,7 +80,6 @@ class Slave(Generic[U]):
             self.units.setdefault(unit, device)
         self.faults = faults or Faults()
         self.mbap = mbap
-        self._clock = clock
         self._gateway = gateway and mbap
         self._side = self.connect()
 
@@ -108,7 +105,7 @@ class Slave(Generic[U]):
         self.writes += is_write(pdu)
         device = self.units.get(unit)
         if device is not None:
-            return device.answer(pdu, self._clock(), self.faults)
+            return device.answer(pdu, self.faults)
         return bytes([pdu[0] | 0x80, _TARGET_SILENT]) if self._gateway and unit else b""
 
 

@@ -59,7 +59,7 @@ class Far:
         """Have these registers from the base on."""
         self.words = [word for one in (SUNS, *blocks) for word in one]
 
-    def answer(self, pdu: bytes, now_s: float, faults: Faults) -> bytes:  # noqa: ARG002
+    def answer(self, pdu: bytes, faults: Faults) -> bytes:  # noqa: ARG002
         """Answer one request."""
         function, start, count = pdu[0], int.from_bytes(pdu[1:3]), int.from_bytes(pdu[3:5])
         self.asked.append((function, start, count))

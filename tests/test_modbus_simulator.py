@@ -5,12 +5,14 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bridges.modbus import Modbus, profiles
 from bridges.modbus.registers import Row
 from bridges.modbus.simulated_device import Device
+from bridges.modbus.simulated_part import part_of
 from bridges.modbus.simulated_scene import Scene
 from bridges.modbus.simulator import SIMULATOR, Simulator, simulate, simulator
 from bridges.modbus.types import TYPES
@@ -61,6 +63,35 @@ def meter(tmp_path: Path) -> Callable[..., Simulator]:
     return make
 
 
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self, now_s: float = NOON_S) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Seen:
+    """A device of a kind in a house, and what it shows at a time."""
+
+    def __init__(
+        self, kind: str, *, now_s: float = NOON_S, seed: int = 1, fields: str = "", **how: Any
+    ) -> None:
+        self.clock = Clock(now_s)
+        self.house = House(self.clock, seed=seed)
+        role = how.get("role", "")
+        part = part_of(self.house, "far", kind, role=role, fields=set(fields.split()))
+        self.scene = Scene(part, kind, **how)
+
+    def at(self, now_s: float) -> Callable[[str], float | bool]:
+        """Give what tells its numbers at a time."""
+        self.clock.now_s = now_s
+        with self.house:
+            return self.scene.number
+
+
 def f32(data: bytes) -> float:
     return float(struct.unpack(">f", data)[0])
 
@@ -75,7 +106,9 @@ def test_a_request_is_answered_with_the_registers_that_the_scene_gives(
     answer = device.take(ASK_VOLTAGE)
     assert answer[:3] == bytes.fromhex("11 04 04")
     assert len(answer) == 9
-    assert f32(answer[3:7]) == pytest.approx(device.devices["acme"].scene.number("voltage_v"))
+    scene = device.devices["acme"].scene
+    with scene.house:
+        assert f32(answer[3:7]) == pytest.approx(scene.number("voltage_v"))
     assert 225 < f32(answer[3:7]) < 235
 
 
@@ -222,10 +255,9 @@ def test_a_frame_of_another_unit_comes_first_on_demand(meter: Callable[..., Simu
 
 @pytest.mark.parametrize("role", ["grid", "pv", "load", "battery", "other"])
 def test_three_phases_add_up(role: str) -> None:
-    scene = Scene("meter", role=role, phases=3, now_s=NOON_S)
+    seen = Seen("meter", role=role, phases=3)
     for hour in range(48):
-        scene.live_until(NOON_S + hour * HOUR_S)
-        number = scene.number
+        number = seen.at(NOON_S + hour * HOUR_S)
         for name in ("power_w", "apparent_va", "reactive_var", "current_a"):
             short = name.rpartition("_")[2]
             assert sum(float(number(f"l{at}_{short}")) for at in (1, 2, 3)) == pytest.approx(
@@ -245,42 +277,43 @@ def test_three_phases_add_up(role: str) -> None:
 
 
 def test_a_counter_is_the_sum_of_its_power_and_never_falls() -> None:
-    scene = Scene("meter", role="grid", now_s=MIDNIGHT_S)
-    before = dict(scene.counters.total)
-    first_kwh, sum_kwh = float(scene.number("import_kwh")), 0.0
+    seen = Seen("meter", role="grid", now_s=MIDNIGHT_S)
+    number, counters = seen.at(MIDNIGHT_S), seen.scene.counters
+    before = dict(counters.total)
+    first_kwh, sum_kwh = float(number("import_kwh")), 0.0
     for minute in range(3 * 24 * 60):
-        sum_kwh += max(0.0, float(scene.number("power_w"))) / 60_000.0
-        scene.live_until(MIDNIGHT_S + (minute + 1) * 60.0)
-        after = dict(scene.counters.total)
+        sum_kwh += max(0.0, float(number("power_w"))) / 60_000.0
+        seen.at(MIDNIGHT_S + (minute + 1) * 60.0)
+        after = dict(counters.total)
         assert all(after[name] >= before[name] for name in before if "net_" not in name)
         before = after
-    assert scene.number("import_kwh") - first_kwh == pytest.approx(sum_kwh)
+    assert number("import_kwh") - first_kwh == pytest.approx(sum_kwh)
     assert 5 < sum_kwh < 60
 
 
 def test_the_counter_of_today_begins_anew_at_midnight() -> None:
-    scene = Scene("charger", now_s=MIDNIGHT_S + 23 * HOUR_S)
-    today_kwh = scene.number("yield_today_kwh")
+    seen = Seen("charger", now_s=MIDNIGHT_S + 23 * HOUR_S)
+    today_kwh = seen.at(MIDNIGHT_S + 23 * HOUR_S)("yield_today_kwh")
     assert today_kwh > 2
-    scene.live_until(MIDNIGHT_S + 25 * HOUR_S)
-    assert scene.number("yield_today_kwh") == 0
-    assert scene.number("yield_yesterday_kwh") == today_kwh
+    number = seen.at(MIDNIGHT_S + 25 * HOUR_S)
+    assert number("yield_today_kwh") == 0
+    assert number("yield_yesterday_kwh") == today_kwh
 
 
 def test_a_charge_controller_sleeps_at_night_and_goes_through_its_stages_by_day() -> None:
-    scene = Scene("charger", now_s=MIDNIGHT_S)
+    home = Seen("charger", now_s=MIDNIGHT_S)
     seen: list[str] = []
     for minute in range(0, 24 * 60, 5):
-        scene.live_until(MIDNIGHT_S + minute * 60.0)
-        state = scene.texts("charge_state")[0]
+        number = home.at(MIDNIGHT_S + minute * 60.0)
+        state = home.scene.texts("charge_state")[0]
         if seen[-1:] != [state]:
             seen.append(state)
         if state == "asleep":
-            assert scene.number("pv_w") < 40
+            assert number("pv_w") < 40
         else:
-            assert scene.number("battery_a") > 0
-            assert scene.number("pv_v") > 80
-        assert scene.number("pv_w") == pytest.approx(scene.number("pv_v") * scene.number("pv_a"))
+            assert number("battery_a") > 0
+            assert number("pv_v") > 80
+        assert number("pv_w") == pytest.approx(number("pv_v") * number("pv_a"))
     assert seen[0] == seen[-1] == "asleep"
     assert [state for state in ("bulk", "absorption", "float") if state in seen] == [
         "bulk",
@@ -290,15 +323,59 @@ def test_a_charge_controller_sleeps_at_night_and_goes_through_its_stages_by_day(
 
 
 def test_the_same_time_and_seed_give_the_same_and_another_seed_does_not() -> None:
-    one, same, other = (Scene("inverter", now_s=NOON_S, seed=seed) for seed in (3, 3, 4))
-    assert one.number("load_w") == same.number("load_w") != other.number("load_w")
+    one, same, other = (Seen("inverter", seed=seed).at(NOON_S)("load_w") for seed in (3, 3, 4))
+    assert one == same != other
 
 
-def test_a_clock_that_jumps_a_year_does_not_live_all_of_it() -> None:
-    scene = Scene("meter", now_s=NOON_S)
-    scene.live_until(NOON_S + 366 * 24 * HOUR_S)
-    scene.live_until(NOON_S)
-    assert scene.now_s == NOON_S
+@pytest.mark.parametrize("role", ["grid", "pv", "load", "battery"])
+def test_a_meter_shows_what_its_role_is_in_the_house(role: str) -> None:
+    seen = Seen("meter", role=role)
+    for hour in (0, 12):
+        number, house = seen.at(MIDNIGHT_S + hour * HOUR_S), seen.house
+        powers = {"grid": house.grid_w, "pv": house.pv_w, "load": house.load_w, "battery": 0.0}
+        assert number("power_w") == pytest.approx(powers[role])
+
+
+def test_a_meter_of_panels_shows_those_of_solar_inverters_where_there_are_any() -> None:
+    house = House(Clock())
+    roof, _ = house.array("roof", 5000.0, coupled=True), house.array("charger", 3000.0)
+    meter = Scene(part_of(house, "pv", "meter", role="pv", fields=set()), "meter", role="pv")
+    with house:
+        assert meter.number("power_w") == roof.w > 500
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "joins"),
+    [
+        ("charger", "pv_w", "array"),
+        ("inverter", "power_w yield_kwh", "solar"),
+        ("inverter", "battery_v output_w", "inverter"),
+        ("inverter", "battery_v pv_w", "inverter with panels"),
+        ("battery", "battery_v", "bank"),
+    ],
+)
+def test_a_device_is_in_the_house_what_its_kind_and_its_words_say(
+    kind: str, fields: str, joins: str
+) -> None:
+    seen = Seen(kind, fields=fields)
+    number, house = seen.at(NOON_S), seen.house
+    pv_w, battery_w, output_w = number("pv_w"), number("battery_w"), number("power_w")
+    told = {
+        "array": (house.pv_w, house.pv_w),
+        "solar": (house.pv_w, 0.0, house.pv_w),
+        "inverter": (0.0, house.battery_w - house.pv_w, house.load_w),
+        "inverter with panels": (house.pv_w, house.battery_w, house.load_w),
+        "bank": (house.pv_w, house.battery_w, house.battery_w),
+    }[joins]
+    assert (pv_w, battery_w, output_w)[: len(told)] == pytest.approx(told)
+    assert house.pv_w > 500
+
+
+def test_a_profile_that_is_wrong_leaves_the_house_to_the_others() -> None:
+    house = House(Clock())
+    with pytest.raises(ConfigError, match="no_such"):
+        simulate([settings("a", SERIAL), settings("b", SERIAL, profile="no_such")], house=house)
+    simulate([settings("a", SERIAL)], house=house)
 
 
 # ---------------------------------------------------------------------- all profiles
@@ -324,10 +401,12 @@ def rows_that_say(device: Device) -> Iterator[Row]:
 
 @pytest.mark.parametrize("name", profiles.names())
 def test_what_every_device_says_is_what_its_scene_has(name: str) -> None:
-    device = simulator(name, clock=lambda: MIDNIGHT_S).devices[name]
+    clock = Clock(MIDNIGHT_S)
+    device = simulator(name, clock=clock).devices[name]
     scales = {"v_pu": 180.0, "i_pu": 80.0}
     for hour in (1, 6.5, 12, 20):
-        values = device.values(MIDNIGHT_S + hour * HOUR_S)
+        clock.now_s = MIDNIGHT_S + hour * HOUR_S
+        values = device.values()
         for row in rows_that_say(device):
             has = float(device.scene.number(row.name))
             found = values[row.name]
@@ -337,9 +416,11 @@ def test_what_every_device_says_is_what_its_scene_has(name: str) -> None:
 
 @pytest.mark.parametrize("name", profiles.names())
 def test_every_state_of_a_device_is_a_known_one(name: str) -> None:
-    device = simulator(name, clock=lambda: MIDNIGHT_S).devices[name]
+    clock = Clock(MIDNIGHT_S)
+    device = simulator(name, clock=clock).devices[name]
     for hour in (1, 9, 13):
-        values = device.values(MIDNIGHT_S + hour * HOUR_S)
+        clock.now_s = MIDNIGHT_S + hour * HOUR_S
+        values = device.values()
         for row in device.profile.rows:
             if row.type == "enum":
                 assert values[row.name] in row.texts.values()

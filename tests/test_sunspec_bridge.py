@@ -792,7 +792,7 @@ def test_a_connection_is_kept_or_made_for_each_poll(connect: str, connections: i
     device = Far(common(), inverter(), meter(), block(120, {"WRtg": 1, "WRtg_SF": 0}), END)
 
     def answer(request: bytes) -> Sequence[bytes]:
-        return [mbap(request, device.answer(request[7:], 0.0, Faults()))]
+        return [mbap(request, device.answer(request[7:], Faults()))]
 
     with far_tcp(answer) as far:
         near = Near(far.url, {"connect": connect})

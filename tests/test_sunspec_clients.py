@@ -67,7 +67,7 @@ def _read(slave: Slave[Device], unit: int) -> Mapping[str, Any]:
 def test_pysunspec2_reads_the_same_values_from_a_simulated_device(variant: str) -> None:
     slave = simulator(variant, tcp=True, clock=lambda: NOON_S)
     (device,) = slave.devices.values()
-    ours = decode_registers(device.kind.base, list(device.registers(NOON_S)))["values"]
+    ours = decode_registers(device.kind.base, list(device.registers()))["values"]
     told = _read(slave, device.kind.unit)
     assert sorted(told) == sorted(ours)
     for path, value in told.items():
@@ -79,7 +79,7 @@ def test_pysunspec2_reads_the_same_values_from_a_simulated_device(variant: str) 
 def test_pysunspec2_reads_the_standard_models_of_a_mate3s() -> None:
     slave = simulator("mate3s", tcp=True, clock=lambda: NOON_S)
     (device,) = slave.devices.values()
-    ours = decode_registers(40000, list(device.registers(NOON_S)))["values"]
+    ours = decode_registers(40000, list(device.registers()))["values"]
     told = _read(slave, 1)
     known = {path: value for path, value in told.items() if path.startswith(("1#", "101#"))}
     assert known == pytest.approx(

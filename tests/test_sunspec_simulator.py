@@ -10,8 +10,6 @@ from click.testing import CliRunner
 from bridges.sunspec.chain import Chain, read_block, walk
 from bridges.sunspec.decoding import decode_registers
 from bridges.sunspec.simulated_device import Device
-from bridges.sunspec.simulated_scene import House as Scene
-from bridges.sunspec.simulated_scene import Size
 from bridges.sunspec.simulator import SIMULATOR, VARIANTS, simulate, simulator
 from heliobus import components
 from heliobus.cli import cli
@@ -54,18 +52,19 @@ def _walked(slave: Slave[Device]) -> Chain:
 
 def _values(variant: str, now_s: float = NOON_S) -> Mapping[str, Any]:
     (device,) = _made(variant, now_s).devices.values()
-    found = decode_registers(device.kind.base, list(device.registers(now_s)))["values"]
+    found = decode_registers(device.kind.base, list(device.registers()))["values"]
     assert isinstance(found, dict)
     return found
 
 
 def _hours(variant: str) -> list[Mapping[str, Any]]:
     """Give what one device says at each hour of two days."""
-    slave = _made(variant, MIDNIGHT_S)
-    (device,) = slave.devices.values()
+    clock = Clock(MIDNIGHT_S)
+    (device,) = simulator(variant, clock=clock).devices.values()
     told = []
     for hour in range(48):
-        words = list(device.registers(MIDNIGHT_S + hour * HOUR_S))
+        clock.now_s = MIDNIGHT_S + hour * HOUR_S
+        words = list(device.registers())
         told.append(decode_registers(device.kind.base, words)["values"])
     return told
 
@@ -306,39 +305,67 @@ def test_a_variant_can_say_what_it_measures_at_any_time_of_the_day(variant: str)
         assert _values(variant, MIDNIGHT_S + at * 900.0)
 
 
-def test_how_often_it_is_asked_changes_nothing() -> None:
-    size = Size(battery_wh=15_360.0)
-    often, seldom = (Scene(size, now_s=MIDNIGHT_S) for _ in range(2))
-    for at in range(0, 86400, 7):
-        often.live_until(MIDNIGHT_S + at)
-    for house in (often, seldom):
-        house.live_until(MIDNIGHT_S + DAY_S - 60.0)
-    assert often.soc == pytest.approx(seldom.soc, abs=0.01)
-    assert often.today.pv == pytest.approx(seldom.today.pv, rel=0.02)
+def test_what_is_told_changes_when_time_passes_and_else_stays() -> None:
+    clock = Clock(MIDNIGHT_S + 9 * HOUR_S)
+    (device,) = simulator("mate3s", clock=clock).devices.values()
+    first = device.registers()
+    assert device.registers() == first
+    clock.now_s += 600.0
+    assert device.registers() != first
 
 
-@pytest.mark.parametrize("battery_wh", [0.0, 15_360.0])
-def test_powers_add_up_and_the_sun_shines_by_day_only(battery_wh: float) -> None:
-    house = Scene(Size(battery_wh=battery_wh), now_s=MIDNIGHT_S)
-    shone = []
-    for at in range(0, 2 * 86400, 300):
-        house.live_until(MIDNIGHT_S + at)
-        assert house.battery_w == pytest.approx(house.pv_w + house.grid_w - house.load_w)
-        shone.append(house.pv_w)
-    assert max(shone) > 1500.0
-    assert max(shone[:60]) == 0.0  # until five in the morning
+@pytest.mark.parametrize("variant", ["fronius", "solaredge", "mate3s", "hybrid_701"])
+def test_what_a_device_counts_is_the_sum_of_its_powers(variant: str) -> None:
+    clock = Clock(MIDNIGHT_S)
+    (device,) = simulator(variant, clock=clock).devices.values()
+    part, sums = device.part, dict.fromkeys(("pv", "load", "imported"), 0.0)
+    begun: dict[str, float] = {}
+    for minute in range(24 * 60 + 1):
+        clock.now_s = MIDNIGHT_S + 60.0 * minute
+        with part.house:
+            begun = begun or dict(part.total)
+            counted = {name: part.total[name] - begun[name] for name in sums}
+            assert counted == pytest.approx(sums)
+            sums["pv"] += part.pv_w / 60.0
+            sums["load"] += part.load_w / 60.0
+            sums["imported"] += max(0.0, part.grid_w) / 60.0
+    assert sums["pv"] > 10_000
 
 
-def test_an_empty_battery_starts_the_generator() -> None:
-    house = Scene(Size(battery_wh=15_360.0), now_s=MIDNIGHT_S)
-    house.soc = 0.151
-    told = []
-    for minute in range(300):
-        house.live_until(MIDNIGHT_S + 60.0 * minute)
-        told.append((house.on_grid, house.grid_w > house.load_w, house.soc > 0.145))
-    assert (True, True, True) in told
-    assert all(above for _, _, above in told)
-    assert {(on, more) for on, more, _ in told} == {(False, False), (True, True)}
+def test_a_monitor_keeps_the_lowest_and_the_highest_of_the_day() -> None:
+    clock = Clock(MIDNIGHT_S)
+    (device,) = simulator("mate3s", clock=clock).devices.values()
+    volts = []
+    for minute in range(0, 24 * 60, 7):
+        clock.now_s = MIDNIGHT_S + 60.0 * minute
+        with device.part.house as house:
+            volts.append(house.battery_v)
+            low, high = device.part.range_today("battery_v")
+            assert low <= min(volts) <= max(volts) <= high
+            assert MIDNIGHT_S <= device.part.low_s <= clock.now_s
+            assert MIDNIGHT_S <= device.part.high_s <= clock.now_s
+    assert high - low > 3
+
+
+def test_an_empty_battery_starts_the_generator_of_a_mate() -> None:
+    clock = Clock(MIDNIGHT_S)
+    (device,) = simulator("mate3s", clock=clock).devices.values()
+
+    def told() -> tuple[bool, float, float]:
+        values = decode_registers(device.kind.base, list(device.registers()))["values"]
+        first = "64115#0.GS_Split_"
+        buys_kw, load_kw = values[first + "Buy_kW"], values[first + "Load_kW"]
+        return values[first + "AC_Input_State"] == 1, buys_kw, buys_kw - load_kw
+
+    with device.part.house as house:
+        house.soc = 0.151
+    is_on, buys_kw, charges_kw = told()
+    assert (is_on, buys_kw) == (False, 0.0)
+    assert charges_kw < 0
+    clock.now_s += HOUR_S
+    is_on, buys_kw, charges_kw = told()
+    assert is_on
+    assert buys_kw > charges_kw > 0.5
 
 
 def test_what_the_inverters_of_a_mate_say_adds_up_with_its_monitor() -> None:

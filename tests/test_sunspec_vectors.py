@@ -204,7 +204,7 @@ def test_points_are_as_defined_and_the_bugs_of_a_maker_are_mended_in_its_devices
 def test_the_power_of_a_mate_is_not_taken_from_its_model_101() -> None:
     slave = simulator("mate3s", clock=lambda: 1_781_524_800.0)
     (device,) = slave.devices.values()
-    found = decode_registers(40000, list(device.registers(1_781_524_800.0)))
+    found = decode_registers(40000, list(device.registers()))
     assert found["values"]["101#0.W"] < 5
     assert found["devices"]["inverter_1"]["kind"] == "inverter"
     assert found["devices"][""]["values"]["load_w"] > 300

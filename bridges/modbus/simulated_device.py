@@ -1,10 +1,10 @@
 """One simulated device with registers, as its profile says: a PDU in, a PDU out.
 
-What it measures is a scene. Registers that no row names are 0 where the device lets them be read
+What it shows is a scene. Registers that no row names are 0 where the device lets them be read
 along with others. Only what reads is answered; all else is refused, and writes are counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -42,7 +42,7 @@ _HABITS: Mapping[str, Habits] = MappingProxyType(
 
 
 class Device:
-    """A device of `profile` that measures `scene`.
+    """A device of `profile` that shows `scene`.
 
     `polls` counts the polls of its fast rows that were answered whole.
     """
@@ -65,17 +65,17 @@ class Device:
         self._fast = {(row.function, at) for row in fast for at in range(row.at, row.end)}
         self._unread = set(self._fast)
 
-    def image(self, now_s: float) -> dict[tuple[int, int], int]:
-        """Give all registers that rows name."""
-        self.scene.live_until(now_s)
+    def image(self, rows: Iterable[Row]) -> dict[tuple[int, int], int]:
+        """Give the registers of some rows, all of one moment."""
         words: dict[tuple[int, int], int] = {}
-        for row in self._told:
-            self._lay(row, words)
+        with self.scene.house:
+            for row in rows:
+                self._lay(row, words)
         return words
 
-    def values(self, now_s: float) -> Values:
+    def values(self) -> Values:
         """Give what its registers say, as the contract has it."""
-        return decode(self.profile.rows, self.profile.scales, self.image(now_s))
+        return decode(self.profile.rows, self.profile.scales, self.image(self._told))
 
     def wanted(self, row: Row) -> Value:
         """Give what a row is to say at this moment."""
@@ -94,11 +94,11 @@ class Device:
         known_type = TYPES[row.type]
         return number if known_type.signed or known_type.is_float else max(0.0, number)
 
-    def answer(self, pdu: bytes, now_s: float, faults: Faults) -> bytes:
+    def answer(self, pdu: bytes, faults: Faults) -> bytes:
         """Answer one request."""
         function = pdu[0]
         if function in {HOLDING, INPUT} and self._serves(function) and len(pdu) == _READ_BYTES:
-            found = self._read(pdu, now_s, faults)
+            found = self._read(pdu, faults)
         elif function == LOOP_BACK and pdu[1:3] == b"\0\0" and self._habits.loop_back:
             found = pdu
         elif function == IDENTIFY and self._identifies and pdu[1:2] == b"\x0e":
@@ -126,7 +126,7 @@ class Device:
         """Give the function that the profile has for these registers."""
         return function if function in self._functions else next(iter(self._functions), function)
 
-    def _read(self, pdu: bytes, now_s: float, faults: Faults) -> bytes | int:
+    def _read(self, pdu: bytes, faults: Faults) -> bytes | int:
         start, count = _place(pdu)
         most = min(self.profile.max_registers, MOST_REGISTERS)
         if not 1 <= count <= most or (count > _WEAK_MOST and faults.strikes("max100")):
@@ -139,11 +139,11 @@ class Device:
             return _NO_ADDRESS
         if faults.strikes("nak"):
             return _DEVICE_FAILED
-        self.scene.live_until(now_s)
-        words: dict[tuple[int, int], int] = {}
-        for row in self._told:
-            if row.function == function and row.at < wanted.stop and row.end > start:
-                self._lay(row, words)
+        words = self.image(
+            row
+            for row in self._told
+            if row.function == function and row.at < wanted.stop and row.end > start
+        )
         data = b"".join(words.get((function, at), 0).to_bytes(2) for at in wanted)
         return bytes([pdu[0], 2 * count]) + data
 

@@ -12,6 +12,7 @@ from bridges.modbus import profiles
 from bridges.modbus.options import profiles_of
 from bridges.modbus.registers import Profile
 from bridges.modbus.simulated_device import Device
+from bridges.modbus.simulated_part import part_of
 from bridges.modbus.simulated_scene import Scene
 from heliobus.errors import ConfigError
 from heliobus.house import House
@@ -31,12 +32,11 @@ class Simulator(Slave[Device]):
         self,
         devices: Mapping[str, tuple[int, Device]],
         *,
-        clock: Callable[[], float] = time.time,
         faults: Faults | None = None,
         mbap: bool = False,
         gateway: bool = True,
     ) -> None:
-        super().__init__(devices, clock=clock, faults=faults, mbap=mbap, gateway=gateway)
+        super().__init__(devices, faults=faults, mbap=mbap, gateway=gateway)
         known = [device.profile for device in self.devices.values()]
         self.baud = min(map(_baud, known), default=_USUAL_BAUD)
         self.closes = mbap and any(not profile.keep for profile in known)
@@ -59,9 +59,9 @@ def simulator(
             "modbus needs --profile NAME or --profile FILE; 'heliobus list' shows all"
         )
     profile = profiles.load(variant, beside=Path.cwd())
-    device = _device(profile, profile.name, clock())
+    device = _device(profile, profile.name, House(clock))
     number = profile.unit_id if unit is None else unit
-    return Simulator({profile.name: (number, device)}, clock=clock, faults=faults, mbap=tcp)
+    return Simulator({profile.name: (number, device)}, faults=faults, mbap=tcp)
 
 
 def simulate(
@@ -71,22 +71,26 @@ def simulate(
     faults: Faults | None = None,
 ) -> Simulator:
     """Be all that is at the far end of one link. Raise ConfigError."""
-    made = {}
-    for device in devices:
-        profile = profiles_of(device)[0]
-        unit = device.options.get("unit", profile.unit_id)
-        made[device.name] = (unit, _device(profile, device.name, house.clock()))
+    # Whatever is wrong with one of them: until here none has joined the house.
+    known = [(device, profiles_of(device)[0]) for device in devices]
+    made = {
+        device.name: (
+            device.options.get("unit", profile.unit_id),
+            _device(profile, device.name, house),
+        )
+        for device, profile in known
+    }
     mbap = devices[0].link.startswith("tcp://")
-    return Simulator(made, clock=house.clock, faults=faults, mbap=mbap)
+    return Simulator(made, faults=faults, mbap=mbap)
 
 
-def _device(profile: Profile, name: str, now_s: float) -> Device:
-    fields = " ".join(row.name for row in profile.rows)
+def _device(profile: Profile, name: str, house: House) -> Device:
+    kind, role, fields = profile.kind, profile.role, {row.name for row in profile.rows}
     scene = Scene(
-        profile.kind,
-        role=profile.role,
-        phases=3 if "l3_" in fields else 1,
-        now_s=now_s,
+        part_of(house, name, kind, role=role, fields=fields),
+        kind,
+        role=role,
+        phases=3 if any("l3_" in field for field in fields) else 1,
         seed=1 + crc32(name.encode()) % 99_991,
     )
     return Device(profile, scene)

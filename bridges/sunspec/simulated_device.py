@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from bridges.sunspec import mapping, models
 from bridges.sunspec.chain import MARKER
 from bridges.sunspec.codec import Value, encode
-from bridges.sunspec.simulated_scene import House, Size
+from bridges.sunspec.simulated_part import Part, Share
 from heliobus.errors import ConfigError
 from heliobus.line import Faults
 from heliobus.modbus import HOLDING, MOST_REGISTERS
@@ -43,8 +43,8 @@ class Kind:
     """One sort of device. `zeros_until`: the chain ends in zeros up to this address."""
 
     title: str
-    size: Size
-    contents: Callable[[House], Sequence[Content]]
+    share: Share
+    contents: Callable[[Part], Sequence[Content]]
     base: int = 40000
     unit: int = 1
     most: int = MOST_REGISTERS
@@ -53,34 +53,34 @@ class Kind:
 
 
 class Device:
-    """A device of `kind` in `house`.
+    """A device of `kind`, which shows its `part` of the house.
 
     `polls` counts how often the last model that is asked at every beat was given whole.
     """
 
-    def __init__(self, kind: Kind, house: House) -> None:
+    def __init__(self, kind: Kind, part: Part) -> None:
         self.polls = 0
         self.kind = kind
-        self.house = house
+        self.part = part
         self._made_s = -1.0
         self._words: tuple[int, ...] = ()
         self._end_of_poll = 0
 
-    def registers(self, now_s: float) -> tuple[int, ...]:
+    def registers(self) -> tuple[int, ...]:
         """Give all that can be read from the base on."""
-        if now_s != self._made_s:
-            self.house.live_until(now_s)
-            self._words = self._made()
-            self._made_s = now_s
-        return self._words
+        with self.part.house as house:
+            if house.now_s != self._made_s:
+                self._words = self._made()
+                self._made_s = house.now_s
+            return self._words
 
-    def answer(self, pdu: bytes, now_s: float, faults: Faults) -> bytes:
+    def answer(self, pdu: bytes, faults: Faults) -> bytes:
         """Answer one request."""
         if pdu[0] != HOLDING or len(pdu) != _REQUEST_BYTES:
             return bytes([pdu[0] | _FAILED, _NO_FUNCTION])
         start, count = int.from_bytes(pdu[1:3]), int.from_bytes(pdu[3:5])
         most = _WEAK_MOST if count > _WEAK_MOST and faults.strikes("max100") else self.kind.most
-        words = self.registers(now_s)
+        words = self.registers()
         begin = start - self.kind.base
         if not 1 <= count <= most:
             code = _NO_VALUE
@@ -100,7 +100,7 @@ class Device:
 
     def _made(self) -> tuple[int, ...]:
         words = list(MARKER)
-        contents = self.kind.contents(self.house)
+        contents = self.kind.contents(self.part)
         asked = mapping.choose({content.id for content in contents})
         for content in contents:
             words += content.words()

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from bridges.sunspec.codec import Value
 from bridges.sunspec.simulated_device import Content, Kind
-from bridges.sunspec.simulated_scene import House, Size
+from bridges.sunspec.simulated_part import Part, Share
+from heliobus.house import RATED_V
 
-_BATTERY_AH = 1100.0
 _INVERTER_PORTS, _CHARGER_PORTS, _MONITOR_PORT = (1, 2, 3), (4, 5), 6
 _INVERTING, _CHARGING = 2, 3
 _SILENT, _FLOAT, _BULK, _ABSORB = 0, 1, 2, 3
@@ -50,8 +50,8 @@ def _gateway(*, kind: int, major: int, middle: int, minor: int) -> Content:
     return Content(64110, {f"OutBack_{name}": value for name, value in said.items()})
 
 
-def _control(house: House) -> Content:
-    status = _ON | _AUTO | (_BULK_BIT if house.battery_w > 0 else 0)
+def _control(part: Part) -> Content:
+    status = _ON | _AUTO | (_BULK_BIT if part.battery_w > 0 else 0)
     said: dict[str, Value] = {
         "DC_Voltage_SF": -1,
         "AC_Current_SF": -1,
@@ -61,7 +61,7 @@ def _control(house: House) -> Content:
         "Set_Inverter_Mode": 0,
         "Grid_Tie_Mode": 0,
         "Set_Inverter_Charger_Mode": 0,
-        "Control_Status": status | (_USING if house.on_grid else 0),
+        "Control_Status": status | (_USING if part.house.on_mains else 0),
         "Set_Absorb_Voltage": 57.6,
         "Set_Absorb_Time": 2.0,
         "Set_Float_Voltage": 54.4,
@@ -73,14 +73,14 @@ def _control(house: House) -> Content:
     return Content(64120, {f"OB_{name}": value for name, value in said.items()}, length=27)
 
 
-def _inverter_101(house: House) -> Content:
+def _inverter_101(part: Part) -> Content:
     """Say it as these gateways do: W, VA and VAr in kW, no energy, and always a fault."""
-    kilo = house.load_w / 1000.0
+    kilo = part.load_w / 1000.0
     scales = dict.fromkeys(("W_SF", "VA_SF", "VAr_SF", "Hz_SF"), -2)
     said: dict[str, Value] = {"W": kilo, "VA": kilo, "VAr": kilo, "Hz": 60.0, **scales}
-    said |= {"A": house.load_w / 240.0, "AphA": house.load_w / 240.0, "A_SF": 0}
+    said |= {"A": part.load_w / 240.0, "AphA": part.load_w / 240.0, "A_SF": 0}
     said |= {"PhVphA": 120, "V_SF": 0, "PF": 0, "PF_SF": -2, "WH_SF": 0}
-    said |= {"DCV": house.battery_v, "DCV_SF": -1, "St": _FAULT, "StVnd": _INVERTING}
+    said |= {"DCV": part.house.battery_v, "DCV_SF": -1, "St": _FAULT, "StVnd": _INVERTING}
     return Content(101, {**said, "Evt1": 0, "Evt2": 0})
 
 
@@ -88,9 +88,9 @@ def _named(prefix: str, said: Mapping[str, Value]) -> dict[str, Value]:
     return {f"{prefix}_{name}": value for name, value in said.items()}
 
 
-def _of_inverter(house: House, port: int, count: int) -> dict[str, Value]:
+def _of_inverter(part: Part, port: int, count: int) -> dict[str, Value]:
     """Give what both sorts of inverters say: one share of the house."""
-    load_kw, grid_kw = house.load_w / count / 1000.0, house.grid_w / count / 1000.0
+    load_kw, grid_kw = part.load_w / count / 1000.0, part.grid_w / count / 1000.0
     charge_kw = max(0.0, grid_kw - load_kw)
     return {
         "Port_number": port,
@@ -101,8 +101,8 @@ def _of_inverter(house: House, port: int, count: int) -> dict[str, Value]:
         "kWh_SF": -1,
         "Error_Flags": 0,
         "Warning_Flags": 0,
-        "Inverter_Operating_mode": _CHARGING if house.on_grid else _INVERTING,
-        "Battery_Voltage": house.battery_v,
+        "Inverter_Operating_mode": _CHARGING if part.house.on_mains else _INVERTING,
+        "Battery_Voltage": part.house.battery_v,
         "Temp_Compensated_Target_Voltage": 57.6,
         "AUX_Output_State": 0,
         "AUX_Relay_Output_State": 0,
@@ -110,10 +110,10 @@ def _of_inverter(house: House, port: int, count: int) -> dict[str, Value]:
         "L_Module_FET_Temperature": 34 + round(4 * load_kw) + port,
         "Battery_Temperature": 24,
         "AC_Input_Selection": 1,
-        "AC_Input_Frequency": 60.0 if house.on_grid else 0.0,
-        "AC_Input_State": int(house.on_grid),
-        "Charger_kWh": house.today.imported * 0.3 / count / 1000.0,
-        "Output_kW": 0.0 if house.on_grid else load_kw,
+        "AC_Input_Frequency": 60.0 if part.house.on_mains else 0.0,
+        "AC_Input_State": int(part.house.on_mains),
+        "Charger_kWh": part.today["imported"] * 0.3 / count / 1000.0,
+        "Output_kW": 0.0 if part.house.on_mains else load_kw,
         "Buy_kW": grid_kw,
         "Sell_kW": 0.0,
         "Charge_kW": charge_kw,
@@ -122,45 +122,45 @@ def _of_inverter(house: House, port: int, count: int) -> dict[str, Value]:
     }
 
 
-def _radian(house: House, port: int, count: int) -> Content:
-    said = _of_inverter(house, port, count)
-    load_a = house.load_w / count / 240.0
+def _radian(part: Part, port: int, count: int) -> Content:
+    said = _of_inverter(part, port, count)
+    load_a = part.load_w / count / 240.0
     for leg in ("L1", "L2"):
         said |= {
-            f"{leg}_Inverter_Output_Current": 0.0 if house.on_grid else load_a,
-            f"{leg}_Inverter_Charge_Current": max(0.0, house.grid_w / count / 240.0 - load_a),
-            f"{leg}_Inverter_Buy_Current": house.grid_w / count / 240.0,
+            f"{leg}_Inverter_Output_Current": 0.0 if part.house.on_mains else load_a,
+            f"{leg}_Inverter_Charge_Current": max(0.0, part.grid_w / count / 240.0 - load_a),
+            f"{leg}_Inverter_Buy_Current": part.grid_w / count / 240.0,
             f"{leg}_Inverter_Sell_Current": 0,
             f"{leg}_Grid_Input_AC_Voltage": 0,
-            f"{leg}_Gen_Input_AC_Voltage": 120 * house.on_grid,
+            f"{leg}_Gen_Input_AC_Voltage": 120 * part.house.on_mains,
             f"{leg}_Output_AC_Voltage": 120,
             f"AC1_{leg}_Buy_kWh": 0.0,
-            f"AC2_{leg}_Buy_kWh": house.today.imported / count / 2000.0,
+            f"AC2_{leg}_Buy_kWh": part.today["imported"] / count / 2000.0,
             f"AC1_{leg}_Sell_kWh": 0.0,
             f"AC2_{leg}_Sell_kWh": 0.0,
-            f"{leg}_Output_kWh": house.today.load / count / 2000.0,
+            f"{leg}_Output_kWh": part.today["load"] / count / 2000.0,
         }
-    said["AC_Input_Voltage"] = 240 * house.on_grid
+    said["AC_Input_Voltage"] = 240 * part.house.on_mains
     return Content(64115, {**_named("GS_Split", said), "GS_Split_GT_Number": 0})
 
 
-def _fxr(house: House, port: int, count: int) -> Content:
-    said = _of_inverter(house, port, count)
-    load_a = house.load_w / count / 230.0
+def _fxr(part: Part, port: int, count: int) -> Content:
+    said = _of_inverter(part, port, count)
+    load_a = part.load_w / count / 230.0
     said |= {
-        "Inverter_Output_Current": 0.0 if house.on_grid else load_a,
-        "Inverter_Charge_Current": max(0.0, house.grid_w / count / 230.0 - load_a),
-        "Inverter_Buy_Current": house.grid_w / count / 230.0,
+        "Inverter_Output_Current": 0.0 if part.house.on_mains else load_a,
+        "Inverter_Charge_Current": max(0.0, part.grid_w / count / 230.0 - load_a),
+        "Inverter_Buy_Current": part.grid_w / count / 230.0,
         "Inverter_Sell_Current": 0,
         "Grid_Input_AC_Voltage": 0,
-        "Gen_Input_AC_Voltage": 230 * house.on_grid,
+        "Gen_Input_AC_Voltage": 230 * part.house.on_mains,
         "Output_AC_Voltage": 230,
-        "AC_Input_Voltage": 230 * house.on_grid,
+        "AC_Input_Voltage": 230 * part.house.on_mains,
         "AC1_Buy_kWh": 0.0,
-        "AC2_Buy_kWh": house.today.imported / count / 1000.0,
+        "AC2_Buy_kWh": part.today["imported"] / count / 1000.0,
         "AC1_Sell_kWh": 0.0,
         "AC2_Sell_kWh": 0.0,
-        "Output_kWh": house.today.load / count / 1000.0,
+        "Output_kWh": part.today["load"] / count / 1000.0,
     }
     # One register less than in the map, as recorded.
     return Content(64117, _named("GS_Single", said), length=46)
@@ -184,15 +184,15 @@ def _inverter_settings(port: int, model: str) -> Content:
     return Content(64116, _named("GSconfig", said), length=89)
 
 
-def _charger(house: House, port: int, count: int) -> Content:
+def _charger(part: Part, port: int, count: int) -> Content:
     watts, today, total = (
-        each / count for each in (house.pv_w, house.today.pv / 1000.0, house.total.pv / 1000.0)
+        each / count for each in (part.pv_w, part.today["pv"] / 1000.0, part.total["pv"] / 1000.0)
     )
     is_light = watts > _DAWN_W
     array_v = 84.0 + 2 * port if is_light else 2.0
-    state = _ABSORB if house.soc > _ABSORB_SOC else _BULK
-    state = _FLOAT if house.soc > _FLOAT_SOC else state
-    low, high = house.volt_range
+    state = _ABSORB if part.house.soc > _ABSORB_SOC else _BULK
+    state = _FLOAT if part.house.soc > _FLOAT_SOC else state
+    low, high = part.range_today("battery_v")
     said: dict[str, Value] = {
         "Port_number": port,
         "Voltage_SF": -1,
@@ -201,9 +201,9 @@ def _charger(house: House, port: int, count: int) -> Content:
         "AH_SF": 0,
         "KWH_SF": -1,
         "Temp_SF": 0,
-        "Batt_Voltage": house.battery_v,
+        "Batt_Voltage": part.house.battery_v,
         "Array_Voltage": array_v,
-        "Batt_Current": watts / house.battery_v,
+        "Batt_Current": watts / part.house.battery_v,
         "Array_Current": watts / array_v,
         "Charger_State": state if is_light else _SILENT,
         "Watts": watts,
@@ -212,9 +212,9 @@ def _charger(house: House, port: int, count: int) -> Content:
         "VOC": array_v + 18.0,
         "Todays_Peak_VOC": 112,
         "Todays_kWH": today,
-        "Todays_AH": today * 1000.0 / house.battery_v,
+        "Todays_AH": today * 1000.0 / part.house.battery_v,
         "Lifetime_kWH_Hours": total,
-        "Lifetime_kAmp_Hours": total / house.battery_v,
+        "Lifetime_kAmp_Hours": total / part.house.battery_v,
         "Lifetime_Max_Watts": 4096,
         "Lifetime_Max_Battery_Volts": 64.4,
         "Lifetime_Max_VOC": 138.4,
@@ -229,14 +229,15 @@ def _charger_settings(port: int) -> Content:
     return Content(64112, _named("CCconfig", said), length=88)
 
 
-def _monitor(house: House) -> Content:
-    """Shunt A has the inverters, B the charge controllers, C nothing."""
-    volts, today = house.battery_v, house.today
-    shunts_w = house.battery_w - house.pv_w, house.pv_w, 0.0
+def _monitor(part: Part) -> Content:
+    """Shunt A has the inverters, B the charge controllers, C what else is in the house."""
+    volts, today = part.house.battery_v, part.today
+    own_w = part.inverted_w, part.pv_w
+    shunts_w = *own_w, part.battery_w - sum(own_w)
     amps = [round(watts / volts, 1) for watts in shunts_w]
     kilo = [round(watts / 1000.0, 2) for watts in shunts_w]
-    net_wh = today.charged - today.discharged
-    low, high = house.volt_range
+    net_wh = today["charged"] - today["discharged"]
+    low, high = part.range_today("battery_v")
     said: dict[str, Value] = {
         "Port_Number": _MONITOR_PORT,
         "DC_Voltage_SF": -1,
@@ -255,19 +256,19 @@ def _monitor(house: House) -> Content:
         "Output_kW": sum(max(0.0, -each) for each in kilo),
         "Net_kW": sum(kilo),
         "Days_Since_Charge_Parameters_Met": 0.7,
-        "State_Of_Charge": 100 * house.soc,
-        "Todays_Minimum_SOC": 100 * house.soc_range[0],
-        "Todays_Maximum_SOC": 100 * house.soc_range[1],
-        "Todays_NET_Input_AH": today.charged / volts,
-        "Todays_NET_Input_kWh": today.charged / 1000.0,
-        "Todays_NET_Output_AH": today.discharged / volts,
-        "Todays_NET_Output_kWh": today.discharged / 1000.0,
+        "State_Of_Charge": 100 * part.house.soc,
+        "Todays_Minimum_SOC": 100 * part.range_today("soc")[0],
+        "Todays_Maximum_SOC": 100 * part.range_today("soc")[1],
+        "Todays_NET_Input_AH": today["charged"] / volts,
+        "Todays_NET_Input_kWh": today["charged"] / 1000.0,
+        "Todays_NET_Output_AH": today["discharged"] / volts,
+        "Todays_NET_Output_kWh": today["discharged"] / 1000.0,
         "Todays_NET_Battery_AH": net_wh / volts,
         "Todays_NET_Battery_kWh": net_wh / 1000.0,
         "Todays_Minimum_Battery_Voltage": low,
         "Todays_Maximum_Battery_Voltage": high,
-        "Todays_Minimum_Battery_Time": int(house.low_s),
-        "Todays_Maximum_Battery_Time": int(house.high_s),
+        "Todays_Minimum_Battery_Time": int(part.low_s),
+        "Todays_Maximum_Battery_Time": int(part.high_s),
         "Cycle_Charge_Factor": 98,
         "Cycle_kWh_Charge_Efficiency": 94,
         "Total_Days_At_100_Percent": 246.9,
@@ -276,63 +277,64 @@ def _monitor(house: House) -> Content:
     return Content(64118, _named("FN", said))
 
 
-def _monitor_settings() -> Content:
+def _monitor_settings(part: Part) -> Content:
     said: dict[str, Value] = {"Port_Number": _MONITOR_PORT, "DC_Voltage_SF": -1}
     said |= {"DC_Current_SF": -1, "kWh_SF": -2, "Major_Firmware_Number": 1}
-    said |= {"Battery_Capacity": _BATTERY_AH, "Charged_Volts": 57.2}
+    said |= {"Battery_Capacity": part.capacity_wh / RATED_V, "Charged_Volts": 57.2}
     return Content(64119, _named("FNconfig", said))
 
 
 def _mate3s(
-    house: House, *, radian: bool, chargers: Sequence[int] = _CHARGER_PORTS
+    part: Part, *, radian: bool, chargers: Sequence[int] = _CHARGER_PORTS
 ) -> Sequence[Content]:
     inverter, model = (_radian, "GS8048A") if radian else (_fxr, "VFXR3048E")
     contents = [
         _common("MATE3S", "001.004.002.0317"),
         _gateway(kind=_MATE3S, major=1, middle=4, minor=2),
-        _control(house),
-        _inverter_101(house),
+        _control(part),
+        _inverter_101(part),
         Content(64255),
     ]
     for port in _INVERTER_PORTS:
-        contents += inverter(house, port, len(_INVERTER_PORTS)), _inverter_settings(port, model)
+        contents += inverter(part, port, len(_INVERTER_PORTS)), _inverter_settings(port, model)
     for port in chargers:
-        contents += _charger(house, port, len(chargers)), _charger_settings(port)
-    return [*contents, _monitor(house), _monitor_settings()]
+        contents += _charger(part, port, len(chargers)), _charger_settings(port)
+    return [*contents, _monitor(part), _monitor_settings(part)]
 
 
-def _axs(_: House) -> Sequence[Content]:
+def _axs(_: Part) -> Sequence[Content]:
     return [
         _common("AXS_PORT", "003.019.000.2049"),
         _gateway(kind=1, major=3, middle=19, minor=0),
     ]
 
 
-_HOUSE = Size(pv_w=9000.0, battery_wh=52_800.0, charge_w=8000.0, load=2.2)
+_WHOLE = Share(panels_w=9000.0, inverts=True, stores=True)
+_NO_PANELS = Share(inverts=True, stores=True)
 KINDS: Mapping[str, Kind] = {
     "mate3s": Kind(
         "OutBack MATE3S with three Radians, two charge controllers and a FLEXnet DC",
-        _HOUSE,
-        lambda house: _mate3s(house, radian=True),
+        _WHOLE,
+        lambda part: _mate3s(part, radian=True),
         most=100,
     ),
     "mate3s_fx": Kind(
         "OutBack MATE3S with three FXR inverters, two charge controllers and a FLEXnet DC",
-        _HOUSE,
-        lambda house: _mate3s(house, radian=False),
+        _WHOLE,
+        lambda part: _mate3s(part, radian=False),
         most=100,
     ),
     "axs_empty": Kind(
         "OutBack AXS Port with nothing attached: its chain ends in zeros",
-        _HOUSE,
+        Share(),
         _axs,
         most=100,
         zeros_until=43008,
     ),
     "mate3s_radians": Kind(
         "OutBack MATE3S with three Radians and a FLEXnet DC; the chargers are of another maker",
-        _HOUSE,
-        lambda house: _mate3s(house, radian=True, chargers=()),
+        _NO_PANELS,
+        lambda part: _mate3s(part, radian=True, chargers=()),
         most=100,
     ),
 }

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
-from zlib import crc32
 
 from bridges.sunspec import simulated_others, simulated_outback
 from bridges.sunspec.simulated_device import Device, Kind
-from bridges.sunspec.simulated_scene import House as Scene
+from bridges.sunspec.simulated_part import Part
 from heliobus.errors import ConfigError
 from heliobus.house import House
 from heliobus.line import Faults
@@ -37,11 +36,10 @@ class Simulator(Slave[Device]):
         devices: Mapping[str, tuple[int, Device]],
         *,
         plays: Mapping[str, str],
-        clock: Callable[[], float] = time.time,
         faults: Faults | None = None,
         mbap: bool = False,
     ) -> None:
-        super().__init__(devices, clock=clock, faults=faults, mbap=mbap)
+        super().__init__(devices, faults=faults, mbap=mbap)
         self.plays = plays
 
 
@@ -55,10 +53,10 @@ def simulator(
 ) -> Simulator:
     """Be one device. Raise ConfigError."""
     kind = _kind(variant, "--model")
-    device = _device(kind, variant, clock())
+    device = _device(kind, variant, House(clock))
     number = kind.unit if unit is None else unit
     plays = {variant: variant}
-    return Simulator({variant: (number, device)}, plays=plays, clock=clock, faults=faults, mbap=tcp)
+    return Simulator({variant: (number, device)}, plays=plays, faults=faults, mbap=tcp)
 
 
 def simulate(
@@ -68,16 +66,20 @@ def simulate(
     faults: Faults | None = None,
 ) -> Simulator:
     """Be all that is at the far end of one link. Raise ConfigError."""
-    made, plays = {}, {}
+    plays = {
+        device.name: str(device.options.get("simulate") or _guessed(device.options))
+        for device in devices
+    }
+    # Whatever is wrong with one of them: until here none has joined the house.
+    kinds = {name: _kind(variant, f"{name}: simulate") for name, variant in plays.items()}
+    made = {}
     for device in devices:
-        options = device.options
-        plays[device.name] = variant = str(options.get("simulate") or _guessed(options))
-        kind = _kind(variant, f"{device.name}: simulate")
+        kind, options = kinds[device.name], device.options
         kind = replace(kind, base=options.get("base", kind.base))
         unit = options.get("unit", _USUAL_UNIT)
-        made[device.name] = unit, _device(kind, device.name, house.clock())
+        made[device.name] = unit, _device(kind, device.name, house)
     mbap = devices[0].link.startswith("tcp://")
-    return Simulator(made, plays=plays, clock=house.clock, faults=faults, mbap=mbap)
+    return Simulator(made, plays=plays, faults=faults, mbap=mbap)
 
 
 def _guessed(options: Mapping[str, Any]) -> str:
@@ -91,8 +93,8 @@ def _kind(variant: str, what: str) -> Kind:
     return VARIANTS[variant]
 
 
-def _device(kind: Kind, name: str, now_s: float) -> Device:
-    return Device(kind, Scene(kind.size, now_s=now_s, seed=1 + crc32(name.encode()) % 89))
+def _device(kind: Kind, name: str, house: House) -> Device:
+    return Device(kind, Part(house, name, kind.share))
 
 
 SIMULATOR = simulator
