@@ -141,6 +141,7 @@ class CanBus:
         except LinkError as error:
             self._end(f"{error}")
         finally:
+            self._end(f"{self.name}: nobody reads it any more")
             self._source.close()
 
     def _end(self, error: str) -> None:
