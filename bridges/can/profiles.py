@@ -126,7 +126,9 @@ class _Making:
                     own[number] = maker.message(number, written)
             kept = {one: row for one, row in found.items() if one not in gone | own.keys()}
             found = own | kept
-        if not found:
+        # Else it has none for a reason that is told already.
+        has_any = any(source.values.get("messages") for source in self._sources)
+        if not found and not has_any and not self._sources[-1].values.get("extends"):
             self._sources[0].fault(("messages",), "has no message; write one at least")
         return found
 
