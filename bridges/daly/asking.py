@@ -14,8 +14,8 @@ from heliobus.link import Echo, Link, Silence
 _GAP_S: Final = 0.02
 # A line that never falls silent is asked all the same.
 _HUSH_S: Final = 0.5
-# An answer has ended when nothing has come for so long.
-_QUIET_S: Final = 0.5
+# An answer has ended when nothing has come for so long: of one frame, and of several.
+_QUIET_S: Final = (0.2, 0.5)
 # An answer that has begun may take so long: 16 frames are 0.22 s.
 _LONGEST_S: Final = 1.5
 _TRIES: Final = 3
@@ -87,7 +87,7 @@ class Asker:
                 # What follows may show that it is none, and nothing is asked before silence.
                 found = self._own(got + _rest(link), command)
                 break
-            deadline_s = min(time.monotonic() + _QUIET_S, end_s + _LONGEST_S)
+            deadline_s = min(time.monotonic() + _QUIET_S[command in NUMBERED], end_s + _LONGEST_S)
         if found:
             return found
         raise self._failure(command, got)
