@@ -12,11 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Final
 
 from bridges.mqtt.simulated_discovery import discovery
-from bridges.mqtt.simulated_inverter import MODELS, Answer, Inverter, Model, String, Sun
+from bridges.mqtt.simulated_inverter import MODELS, Answer, Inverter, Model, String
 from bridges.mqtt.simulated_topics import Known, Texts, of_all, of_dtu, of_inverter
 from heliobus.errors import ConfigError
 from heliobus.follower import Outgoing
@@ -28,6 +29,8 @@ __all__ = ["SIMULATOR", "VARIANTS", "Simulator", "Variant", "simulate"]
 
 PUBLISH_S: Final = 5.0
 POLL_S: Final = 5.0
+_QUICK_S: Final = (1.0, 2.0)  # in the place of both
+_DAY_S: Final = 86400.0
 _HAS_RUN_S = 200_000.0
 _DISCOVERY_S = 60.0
 _TROUBLE_S = 120.0
@@ -69,6 +72,7 @@ class Variant:
     on_wifi: bool = True
     announces: bool = False
     troubled: bool = False
+    quick: bool = False
 
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
@@ -81,6 +85,9 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "trouble": Variant("an inverter comes and goes, counters jump and fall", troubled=True),
         "ethernet": Variant("a DTU by cable, one inverter", models=("hm400",), on_wifi=False),
         "discovery": Variant("with its own discovery for Home Assistant", announces=True),
+        "quick": Variant(
+            "asks every second and speaks every two, by the clock", hour=None, quick=True
+        ),
         "full": Variant("ten inverters with four strings each", models=("hm1500",) * 10),
     }
 )
@@ -91,17 +98,20 @@ class Simulator:
 
     `models` replace those of the variant, and `serials` their serial numbers; `poll_s` and
     `publish_s` are the settings of that name. `faults` strike its radio: silence, cut, flip and
-    noise; nak refuses commands. `obeyed` counts the commands that were carried out.
+    noise; nak refuses commands. `obeyed` counts the commands that were carried out. Without a
+    `house` it has one of its own, whose sun is that of the variant; the time of the DTU itself
+    is that of `clock`.
     """
 
     def __init__(
         self,
         variant: str = "day",
         *,
-        seed: int = 1,
+        house: House | None = None,
         clock: Callable[[], float] = time.time,
         faults: Faults | None = None,
         base: str = "solar",
+        name: str = "opendtu",
         models: Sequence[Model] = (),
         serials: Sequence[str] = (),
         poll_s: float = POLL_S,
@@ -115,19 +125,16 @@ class Simulator:
         self.obeyed: Counter[str] = Counter()
         self._clock = clock
         self._faults = faults or Faults()
-        self._poll_s = poll_s
-        self._every_s = publish_s
+        self._poll_s, self._every_s = _QUICK_S if self.variant.quick else (poll_s, publish_s)
         now_s = self._publish_s = self._announce_from_s = clock()
-        sun = Sun(seed)
-        if self.variant.hour is not None:
-            sun.shift_s = self.variant.hour * _HOUR_S - now_s
-        models = models or [MODELS[name] for name in self.variant.models]
-        self.inverters = [Inverter(model, at, sun, now_s) for at, model in enumerate(models)]
-        for inverter, serial in zip(self.inverters, serials, strict=False):
-            inverter.serial = serial
+        self._house = house or _house(self.variant.hour, clock)
+        models = models or [MODELS[model] for model in self.variant.models]
+        self.inverters = [
+            Inverter(model, at, self._house, serial=serial, dtu=name)
+            for at, (model, serial) in enumerate(zip_longest(models, serials[: len(models)]))
+        ]
         self._begin(now_s)
-        if self.variant.has_run:
-            self._remember(now_s)
+        self._has_run = self.variant.has_run
 
     # ------------------------------------------------------------------ for who serves it
 
@@ -155,6 +162,7 @@ class Simulator:
     def due(self) -> list[Outgoing]:
         """Let time pass; give what is to be said by now."""
         now_s = self._clock()
+        self._remember(now_s)
         self._poll_until(now_s)
         said: list[Outgoing] = []
         if self._announce and now_s >= self._announce_from_s:
@@ -171,6 +179,7 @@ class Simulator:
 
     def take(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """Take a command."""
+        self._remember(self._clock())
         serial, _, command = topic.removeprefix(f"{self.base}/").partition("/cmd/")
         inverter = next((i for i in self.inverters if i.serial == serial.lower()), None)
         number = _NUMBER.match(payload)
@@ -191,6 +200,7 @@ class Simulator:
 
     def reboot(self) -> None:
         """Start anew and know nothing. Who serves it breaks the connection, without `leave`."""
+        self._has_run = False
         self._begin(self._clock())
 
     # ------------------------------------------------------------------ its life
@@ -204,7 +214,10 @@ class Simulator:
         self._turn = 0
 
     def _remember(self, now_s: float) -> None:
-        """Know what a DTU knows that has run for days."""
+        """Know what a DTU knows that has run for days, when it is first looked at."""
+        if not self._has_run:
+            return
+        self._has_run = False
         self._began_s = now_s - _HAS_RUN_S
         for inverter in self.inverters:
             known = self.known[inverter.serial]
@@ -213,7 +226,8 @@ class Simulator:
             if answer := inverter.answer():
                 known.learn(answer, inverter, now_s)
             elif inverter.evening:
-                known.learn(inverter.evening[1], inverter, inverter.evening[0])
+                evening_s, answer = inverter.evening
+                known.learn(answer, inverter, now_s - (self._house.now_s - evening_s))
                 known.missed = 1000
 
     def _poll_until(self, now_s: float) -> None:
@@ -226,7 +240,6 @@ class Simulator:
             self._turn += 1
             if self.variant.troubled:
                 self._trouble(self._polled_s)
-            inverter.live_until(self._polled_s)
             if self.variant.knows_time:
                 self._poll(inverter, self._polled_s)
 
@@ -280,6 +293,13 @@ class Simulator:
 SIMULATOR = Simulator
 
 
+def _house(hour: float | None, clock: Callable[[], float]) -> House:
+    """Give a house where it is this hour now; None: as the clock has it."""
+    now_s = clock()
+    shift_s = 0.0 if hour is None else hour * _HOUR_S - now_s % _DAY_S
+    return House(lambda: clock() + shift_s)
+
+
 def simulate(
     bridge: BridgeSettings,
     *,
@@ -295,7 +315,8 @@ def simulate(
     ids = [str(device.options.get("id", device.name)) for device in bridge.devices]
     serials = [found[0] for each in ids if (found := _SERIAL.search(each))]
     base = bridge.options.get("base", "solar")
+    variant = str(bridge.options.get("simulate", "clock"))
     return Simulator(
-        "clock", clock=house.clock, faults=faults, base=base, serials=serials,
+        variant, house=house, faults=faults, base=base, serials=serials, name=bridge.name,
         models=[_MODEL_OF.get(serial[:4], MODELS["hm800"]) for serial in serials],
     )  # fmt: skip
