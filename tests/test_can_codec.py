@@ -113,6 +113,10 @@ def test_bits_that_are_set_are_told_in_words_and_those_without_words_as_unknown(
     assert value(field, "02 80") == ["unknown bit 1 of 100", "unknown bit 15 of 100"]
 
 
+def test_a_bit_with_an_empty_text_is_passed_over() -> None:
+    assert value(row("bits", texts={0: "", 1: "low"}), "03") == ["low"]
+
+
 def test_a_pair_of_bits_is_active_at_1_only() -> None:
     field = row("pair2", length=1, texts={0: "a", 1: "b", 2: "c", 3: "d"})
     assert value(field, "00") == []

@@ -132,7 +132,9 @@ def _raised(row: Field, message: Message, data: bytes) -> Iterator[str]:
     word = "pair" if width > 1 else "bit"
     for place in range(8 * row.length // width):
         if raw >> width * place & mask == _ACTIVE:
-            yield row.texts.get(place, f"unknown {word} {place} of {told(message.id)}")
+            text = row.texts.get(place, f"unknown {word} {place} of {told(message.id)}")
+            if text:  # "" is of one that is no alarm
+                yield text
 
 
 def _raw(row: Field, message: Message, data: bytes) -> int:
