@@ -35,7 +35,7 @@ VALUES: Values = {
     "battery_v": 49.42,
     "battery_a": 0.2,
     "battery_c": 33.0,
-    "battery_w": 9.88,
+    "battery_w": 9.884,
     "protection_code": 0,
     "protection_warning_code": 0,
     "alarms": [],

@@ -32,9 +32,9 @@ class Replay:
             self._file = path.open(errors="replace")
         except OSError as error:
             raise LinkError(f"{path}: cannot be read ({error.strerror})") from error
+        self._began_s = time.monotonic()
         self._coming = self._dated(is_delta=is_delta)
         self._next: tuple[float, Heard] | None = next(self._coming, None)
-        self._began_s = time.monotonic()
         self._cut = threading.Event()
         self._ended = False
 
