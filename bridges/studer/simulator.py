@@ -118,7 +118,7 @@ class Simulator:
         self.devices = _placed(self.house, name, counts or self.variant.counts)
         # Of the log, the newest first; an installation has had some battery low.
         self._began_s = int(self.house.now_s)
-        earlier_s = int(self._began_s - 3 * DAY_S)
+        earlier_s = int(self._began_s // DAY_S * DAY_S - 3 * DAY_S)
         self.entries = [Entry(0, _BATTERY_LOW, FAMILIES["xt"].first, earlier_s, 0)]
         self._name = name
         self._polls = 0
