@@ -88,9 +88,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How the URLs of one scheme look: an example, the check of its place, its options."""
+    """How the URLs of one scheme look: an example, what it is, where it leads, its options."""
 
     example: str
+    title: str
     place: Callable[[SplitResult], tuple[str, str, int]]
     options: Mapping[str, tuple[str, ...]]
 
@@ -226,15 +227,48 @@ def _not_known(found: str, known: Mapping[str, object] | tuple[str, ...]) -> str
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
-        "can:candump": Scheme("can:candump//home/pi/candump.log", _can_file, {"speed": _SPEEDS}),
-        "can:slcan": Scheme("can:slcan//dev/ttyACM0?bitrate=500000", _can_device, _SLCAN),
-        "can:socketcan": Scheme("can:socketcan/can0", _can_name, {}),
-        "can:virtual": Scheme("can:virtual/test", _can_name, {}),
-        "hidraw": Scheme("hidraw:///dev/hidraw0", _path, {}),
-        "listen": Scheme("listen://0.0.0.0:4001", _host, {}),
-        "rfc2217": Scheme("rfc2217://192.0.2.7:2217?baud=2400", _host, _LINE),
-        "serial": Scheme("serial:///dev/ttyUSB0?baud=2400", _path, _LINE),
-        "socket": Scheme("socket://192.0.2.7:8899", _host, {}),
-        "tcp": Scheme("tcp://192.0.2.7:502", _host, {}),
+        "can:candump": Scheme(
+            "can:candump//home/pi/candump.log",
+            "a recording of candump, played as it was heard",
+            _can_file,
+            {"speed": _SPEEDS},
+        ),
+        "can:slcan": Scheme(
+            "can:slcan//dev/ttyACM0?bitrate=500000",
+            "a CAN adapter on a serial port",
+            _can_device,
+            _SLCAN,
+        ),
+        "can:socketcan": Scheme(
+            "can:socketcan/can0", "a CAN interface of this computer", _can_name, {}
+        ),
+        "can:virtual": Scheme(
+            "can:virtual/test", "a CAN bus within one program, for tests", _can_name, {}
+        ),
+        "hidraw": Scheme("hidraw:///dev/hidraw0", "a USB device without a serial port", _path, {}),
+        "listen": Scheme(
+            "listen://0.0.0.0:4001",
+            "a port of this computer that the device dials into; 0.0.0.0 is any address of it",
+            _host,
+            {},
+        ),
+        "rfc2217": Scheme(
+            "rfc2217://192.0.2.7:2217?baud=2400",
+            "a serial port of another computer, which sets its speed (RFC 2217)",
+            _host,
+            _LINE,
+        ),
+        "serial": Scheme(
+            "serial:///dev/ttyUSB0?baud=2400", "a serial port of this computer", _path, _LINE
+        ),
+        "socket": Scheme(
+            "socket://192.0.2.7:8899",
+            "a serial port behind a network adapter that passes on bytes (TCP server)",
+            _host,
+            {},
+        ),
+        "tcp": Scheme(
+            "tcp://192.0.2.7:502", "a device with a network socket of its own", _host, {}
+        ),
     }
 )

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from heliobus import broker_keys
+from heliobus.address import SCHEMES
 from heliobus.checked_yaml import Schema, limits, written
 from heliobus.components import Component, Kind, describe
 from heliobus.config import file_schema
@@ -49,6 +50,15 @@ heliobus.yaml:7: bridges.axpert.every: found '5x', expected a duration such as 5
 - **Paths** that are relative start at the folder of this file.
 - **Anchors** (`&name`, `*name`, `<<: *name`) work; keys of the top level that begin with `x-` are
   not read, so anchors may stand there.
+
+## Links
+
+A link is the way to a device. What it leaves out, such as the speed of a serial port, is as the
+device has it from the factory.
+
+| link | is |
+|---|---|
+{links}
 """
 
 
@@ -61,7 +71,8 @@ def render() -> str:
         "bridges": schema["properties"]["bridges"]["heliobus"]["example"],
         "sinks": schema["properties"]["sinks"]["heliobus"]["example"],
     }
-    head = _HEAD.format(description=note["description"], example=_yaml(example))
+    links = "\n".join(f"| {_code(one.example)} | {one.title} |" for one in SCHEMES.values())
+    head = _HEAD.format(description=note["description"], example=_yaml(example), links=links)
     ours = [component for component in describe() if component.source == "heliobus"]
     return "\n".join([head, *_sections("", schema), *map(_component, ours)])
 
