@@ -91,7 +91,7 @@ class Adapter:
                 self._path.unlink()
 
 
-def bridge(link: str = "", name: str = "bms", every_s: float = 1.0, **options: Any) -> Can:
+def bridge(link: str = "", name: str = "bms", every_s: float = 0.2, **options: Any) -> Can:
     return Can(DeviceSettings(name, every_s, link, options))
 
 
