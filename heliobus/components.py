@@ -7,7 +7,8 @@ A component is a folder with `__init__.py` and `config.json`:
      "device": {JSON Schema of each device's own keys},      bridges only
      "link": false,                                          only for a bridge without links
      "devices": "found",                                     only for a bridge that is a listener
-     "parts": true,                                          only for a bridge that is a gateway
+     "parts": true,                                          only for a bridge that is a gateway:
+                                                             or the device's key that makes it one
      "stores": false,                                        only for a sink that is a follower
      "issues": true,                                         only for a sink that issues commands
      "outside": true,                                        only for a sink that tells people or
@@ -16,12 +17,13 @@ A component is a folder with `__init__.py` and `config.json`:
      "foreign": true}                                        where `foreign_topics` is exported
 
 The folder exports BRIDGE or SINK. A bridge also exports `decode_line(request, response)`, which
-gives values and units, and in `simulator.py` SIMULATOR, which is called with `faults` and, where
-it plays several models, `variant`. A listener exports `map_decoder(map)` instead, which gives what
-answers a topic and a payload; its maps are in `maps/`. A bridge that has `profiles/` exports in
-`decoding.py` `profile_decoder(profile)`, which gives what answers a captured object; one with
-"decode": "registers" exports there `decode_registers(start, registers)`, which gives the answer;
-one with "decode": "frames" `frame_decoder(profile)`, which is given objects and lines of text.
+gives values, units and perhaps a note, and in `simulator.py` SIMULATOR, which is called with
+`faults` and, where it plays several models, `variant`. A listener exports `map_decoder(map)`
+instead, which gives what answers a topic and a payload; its maps are in `maps/`. A bridge that has
+`profiles/` exports in `decoding.py` `profile_decoder(profile)`, which gives what answers a captured
+object; one with "decode": "registers" exports there `decode_registers(start, registers)`, which
+gives the answer; one with "decode": "frames" `frame_decoder(profile)`, which is given objects and
+lines of text.
 `simulator.py` may also export `simulate(devices, house=, faults=)`: all that is at the far end of
 one link, with the polls that it has answered, by device, in `polls`. Its devices join the `House`
 of heliobus.house, which all devices of a site share. For a listener it is
@@ -36,7 +38,7 @@ config.json lies beside its module. Listing imports no component.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
@@ -45,6 +47,7 @@ from pathlib import Path
 from typing import Any
 
 from heliobus.errors import ConfigError
+from heliobus.settings import DeviceSettings
 
 
 class Kind(Enum):
@@ -169,10 +172,13 @@ def listens(bridge: str) -> bool:
     return _known(Kind.BRIDGE, bridge).listens
 
 
-def finds(bridge: str) -> bool:
+def finds(bridge: str, devices: Iterable[DeviceSettings] = ()) -> bool:
     """Say whether devices of a bridge are found: heard, or behind a gateway. Raise ConfigError."""
     known = _known(Kind.BRIDGE, bridge)
-    return known.listens or known.config.get("parts") is True
+    parts = known.config.get("parts")
+    if isinstance(parts, str):
+        return any(device.options.get(parts) for device in devices)
+    return known.listens or parts is True
 
 
 def simulator(name: str) -> Any:

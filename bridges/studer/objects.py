@@ -22,6 +22,7 @@ FAST, SLOW, SETTINGS, IDENTITY = "fast", "slow", "settings", "identity"
 # Those of a battery share numbers and address: what its first one does not have, the next has.
 _ORDER = ("xt", "vt", "vs", "bms", "bsp")
 _DIGITS: Final = 9  # of a single
+_CODE_BITS: Final = 32
 
 Values: TypeAlias = dict[str, bool | int | float | str | list[str]]
 
@@ -52,9 +53,9 @@ class Object:
         if value is None:
             return {}
         if self.is_bool:
-            return {self.name: bool(_among((0, 1), value, self))}
+            return {self.name: bool(_among(range(2), value, self))}
         if self.codes:
-            return self._coded(_among(range(1 << 32), value, self))
+            return self._coded(_among(range(1 << _CODE_BITS), value, self))
         if isinstance(value, bool | str) or self.factor == 1:
             return {self.name: value}
         return {self.name: float(f"{value * self.factor:.{_DIGITS}g}")}
@@ -65,7 +66,7 @@ class Object:
         return {self.name: self.codes.get(code, "unknown"), f"{self.name}_code": code}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """Devices of one sort: where they are on the bus, and what they can be asked."""
 
@@ -107,8 +108,9 @@ def named(object_type: int, number: int, address: int) -> Object | None:
     return None
 
 
-def _among(codes: range | tuple[int, ...], value: Value, of: Object) -> int:
-    if isinstance(value, str) or value not in codes:
+def _among(codes: range, value: Value, of: Object) -> int:
+    # A range looks for what is no int at each of its numbers.
+    if isinstance(value, str) or value != int(value) or int(value) not in codes:
         raise FrameError(f"object {of.number} ({of.name}): found {value}, expected a code")
     return int(value)
 

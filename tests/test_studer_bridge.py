@@ -1,0 +1,465 @@
+"""The bridge to Studer installations, against a gateway that speaks bytes."""
+
+import logging
+import time
+
+import pytest
+
+from bridges.studer import Studer
+from bridges.studer.asking import Asker
+from bridges.studer.codec import READ, Question, Type, answer, find, request
+from heliobus import contract
+from heliobus.bridge import Gateway, Identity, Reporter
+from heliobus.errors import ConfigError, FrameError, LinkError
+from heliobus.exchange import Silence
+from heliobus.settings import DeviceSettings
+from tests.helpers import wait_until
+from tests.studer_far import BMS, BSP, VT, XT, Far, Near, connected
+
+CONTRACT = contract.load()
+NOW_S = 1_700_000_000
+
+
+def house() -> Far:
+    return Far({101: XT, 102: XT, 301: VT, 601: BMS})
+
+
+def foreign(target: int, number: int, value: str) -> bytes:
+    """Give the portal's question, and the answer to it."""
+    sent = request(Question.info(target, number), source=2)
+    return sent + answer(find(sent)[0][0], bytes.fromhex(value)) + b"\r\n"
+
+
+# ---------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["many at once", "one by one"])
+def test_all_that_is_behind_a_gateway_is_told_of(many: bool) -> None:  # noqa: FBT001
+    far = house()
+    far.many = many
+    with connected(far) as near:
+        values = near.poll()
+        assert set(values) == {"", "xt_1", "xt_2", "vt_1", "bms"}
+        assert values["xt_1"] == {
+            "battery_v": 51.5, "battery_a": -20.0, "charge_state": "float", "charge_state_code": 4,
+            "grid_v": 231.0, "grid_connected": False, "output_v": 230.5, "mode": "inverting",
+            "mode_code": 1, "switched_on": True, "output_w": 1000.0, "grid_w": 0.0,
+        }  # fmt: skip
+        assert values["vt_1"] == {
+            "battery_v": 51.6, "battery_a": 40.0, "pv_v": 120.5, "pv_a": 17.5, "pv_w": 2375.0,
+            "mode": "charging", "mode_code": 9, "charge_state": "absorption",
+            "charge_state_code": 1,
+        }  # fmt: skip
+        assert values["bms"] == {
+            "battery_v": 51.4, "battery_a": 20.0, "soc_percent": 88.0, "battery_w": 1028.0
+        }  # fmt: skip
+        assert values[""] == {
+            "message_pending": False, "sd_card_present": True, "sd_card_full": False
+        }  # fmt: skip
+        assert near.poll("slow")["vt_1"] == {"yield_today_kwh": 7.5, "yield_kwh": 12500.0}
+        assert near.poll("settings")["xt_1"] == {"charge_limit_a": 60.0}
+        kinds = {name: part.kind for name, part in near.bridge.parts.items()}
+        assert kinds == {
+            "xt_1": "inverter",
+            "xt_2": "inverter",
+            "vt_1": "charger",
+            "bms": "battery",
+        }
+        for part, found in values.items():
+            kind = kinds.get(part, "gateway")
+            assert CONTRACT.strict(kind, found) == (found, {})
+
+
+def test_it_is_a_gateway_that_reports() -> None:
+    bridge = Studer(DeviceSettings("xcom", 2.0, "tcp://192.0.2.9:4001", {}))
+    assert isinstance(bridge, Gateway)
+    assert isinstance(bridge, Reporter)
+    assert bridge.kind == "gateway"
+    assert [(group.name, group.every_s) for group in bridge.groups] == [
+        ("fast", 2.0), ("slow", 60.0), ("settings", 600.0),
+    ]  # fmt: skip
+
+
+def test_devices_say_who_they_are() -> None:
+    with connected(house()) as near:
+        near.poll()
+        near.poll("settings")
+        parts = near.bridge.parts
+        assert parts["xt_1"].identity == Identity(
+            "Studer Innotec", "Xtender XTM", "12345678", "1.74.4"
+        )
+        assert parts["vt_1"].identity == Identity("Studer Innotec", "VarioTrack VT-65")
+        assert parts["bms"].identity == Identity("Pylontech")
+        assert near.bridge.identity == Identity(
+            "Studer Innotec", "Xcom-232i", "000102030405060708090a0b0c0d0e0f"
+        )
+
+
+def test_many_infos_cost_few_questions() -> None:
+    far = house()
+    with connected(far) as near:
+        near.poll()
+        far.asked.clear()
+        near.poll()
+        assert far.count(Type.MULTI_INFO) == len(far.asked) == 2  # 31 infos
+        assert max(len(frame.question.items) for frame in far.asked) == 24
+
+
+def test_a_battery_monitor_is_told_from_a_battery_behind_an_xcom_can() -> None:
+    with connected(Far({101: XT, 601: BSP})) as near:
+        values = near.poll()
+        assert set(values) == {"", "xt_1", "bsp"}
+        assert "time_to_empty_min" not in near.poll("slow").get("bsp", {})
+        near.poll("settings")
+        assert near.bridge.parts["bsp"].identity.model == "BSP"
+
+
+def test_a_battery_monitor_may_also_give_no_number_for_the_version() -> None:
+    with connected(Far({101: XT, 601: {**BSP, 7054: None}})) as near:
+        assert set(near.poll()) == {"", "xt_1", "bsp"}
+
+
+def test_the_search_ends_at_the_first_address_without_a_device() -> None:
+    far = Far({101: XT, 103: XT})
+    with connected(far) as near:
+        assert set(near.poll()) == {"", "xt_1"}
+        sought = [frame.target for frame in far.asked if frame.object_type == Type.INFO]
+        assert sought == [101, 102, 301, 701, 601, 601]
+
+
+def test_what_was_added_is_found_later() -> None:
+    far = Far({101: XT})
+    with connected(far) as near:
+        near.poll()
+        far.devices[301] = dict(VT)
+        near.poll("settings")
+        assert "vt_1" in near.poll()
+        assert near.bridge.parts["vt_1"].identity.model == "VarioTrack VT-65"
+
+
+def test_a_gateway_without_devices_is_there_all_the_same() -> None:
+    far = Far({})
+    with connected(far) as near:
+        assert set(near.poll()) == {""}
+        far.devices[101] = dict(XT)
+        assert set(near.poll()) == {"", "xt_1"}
+
+
+def test_at_night_a_solar_charger_is_asleep() -> None:
+    far = Far({301: {**VT, 11004: 0.0, 11016: 0}})
+    with connected(far) as near:
+        values = near.poll()["vt_1"]
+        assert (values["mode"], values["pv_w"]) == ("asleep", 0.0)
+
+
+def test_parts_have_the_names_of_their_owner() -> None:
+    with connected(house(), parts={"xt_1": "left", "vs_1": "roof"}) as near:
+        assert near.bridge.parts["vs_1"].kind == ""  # not seen yet
+        near.poll()
+        assert near.bridge.parts["xt_1"].name == "left"
+        assert near.bridge.parts["xt_2"].name == ""
+
+
+# ---------------------------------------------------------------------- what cannot work
+
+
+def test_a_part_that_cannot_be_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="found 'xt_10', expected what can be behind a gateway"):
+        Studer(DeviceSettings("xcom", 2.0, "tcp://192.0.2.9:1", {"parts": {"xt_10": "left"}}))
+
+
+def test_a_link_has_one_gateway() -> None:
+    one, two = (Studer(DeviceSettings(n, 2.0, "tcp://192.0.2.9:1", {})) for n in ("one", "two"))
+    Studer.check_link("tcp://192.0.2.9:1", [one])
+    with pytest.raises(ConfigError, match="found 2 entries, expected one"):
+        Studer.check_link("tcp://192.0.2.9:1", [one, two])
+
+
+@pytest.mark.parametrize(
+    ("interface", "baud", "parity"), [("xcom-232i", 38400, "E"), ("xcom-lan-serial", 115200, "N")]
+)
+def test_the_interface_sets_speed_and_parity(
+    interface: str, baud: int, parity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: dict[str, str] = {}
+
+    def note(_url: str, *, line: dict[str, str]) -> None:
+        opened.update(line)
+
+    monkeypatch.setattr("bridges.studer.open_link", note)
+    bridge = Studer(DeviceSettings("x", 2.0, "serial:///dev/x", {"interface": interface}))
+    Studer.open_link("serial:///dev/x", [bridge])
+    assert (opened["baud"], opened["parity"]) == (str(baud), parity)
+
+
+def test_a_serial_gateway_is_read_too() -> None:
+    with connected(house(), pty=True) as near:
+        assert near.poll()["xt_1"]["output_w"] == 1000.0
+
+
+# ---------------------------------------------------------------------- whose answer it is
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["many at once", "one by one"])
+def test_foreign_frames_and_noise_are_passed_over(many: bool) -> None:  # noqa: FBT001
+    far = house()
+    far.many = many
+    far.before = b"\xff\x00" + foreign(102, 3000, "00005C42") + foreign(101, 3136, "0000C040")
+    with connected(far) as near:
+        values = near.poll()
+        assert values["xt_1"]["battery_v"] == 51.5
+        assert values["xt_1"]["output_w"] == 1000.0
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["many at once", "one by one"])
+def test_a_late_answer_is_never_that_to_another_question(many: bool) -> None:  # noqa: FBT001
+    far = Far({101: {**XT, 3136: 1.0}, 102: {**XT, 3136: 2.0}})
+    far.many = many
+    with connected(far, timeout=0.1) as near:
+        near.poll()
+        far.late = True
+        for power_kw in (3.0, 4.0):
+            far.devices[101][3136] = power_kw
+            with pytest.raises(FrameError):
+                near.poll()
+        far.late = False
+        far.devices[101][3136] = 5.0
+        values = wait_until(lambda: _polled(near), "an answer again")
+        assert values["xt_1"]["output_w"] == 5000.0
+        assert values["xt_2"]["output_w"] == 2000.0
+
+
+def _polled(near: Near) -> dict[str, dict[str, object]]:
+    try:
+        return {part: {**values} for part, values in near.poll().items()}
+    except FrameError:
+        return {}
+
+
+def test_the_same_question_is_not_asked_again_before_something_else_was_answered() -> None:
+    far = Far({101: XT})
+    far.many = False
+    with connected(far, timeout=0.1) as near:
+        near.poll()
+        far.mute = {3000}
+        with pytest.raises(Silence, match="no answer to info 3000 of device 101"):
+            near.poll()
+        far.mute = set()
+        far.asked.clear()
+        near.poll()
+        assert [frame.object_id for frame in far.asked[:2]] == [3005, 3000]
+
+
+# ---------------------------------------------------------------------- what a gateway cannot
+
+
+def test_a_gateway_that_refuses_many_at_once_is_asked_one_by_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    far = house()
+    far.many = False
+    with caplog.at_level(logging.INFO), connected(far) as near:
+        near.poll()
+        near.poll()
+        near.poll("slow")
+    assert far.count(Type.MULTI_INFO) == 1
+    assert "reading its values one by one" in caplog.text
+
+
+def test_what_a_device_does_not_have_is_not_asked_for_again() -> None:
+    far = Far({101: XT})
+    far.many = False
+    with connected(far) as near:
+        near.poll("slow")
+        far.asked.clear()
+        near.poll("slow")
+        assert [frame.object_id for frame in far.asked if frame.object_type == Type.INFO] == [3083]
+
+
+def test_a_busy_gateway_is_asked_again() -> None:
+    far = Far({101: XT})
+    with connected(far) as near:
+        near.poll()
+        far.busy = 1
+        assert near.poll()["xt_1"]["battery_v"] == 51.5
+        far.busy = 10
+        with pytest.raises(FrameError, match="GATEWAY_BUSY"):
+            near.poll()
+        far.busy = 0
+        assert near.poll()["xt_1"]["battery_v"] == 51.5
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["many at once", "one by one"])
+def test_a_device_that_is_gone_costs_the_others_nothing(many: bool) -> None:  # noqa: FBT001
+    far = house()
+    far.many = many
+    with connected(far) as near:
+        near.poll()
+        gone = far.devices.pop(102)
+        assert set(near.poll()) == {"", "xt_1", "vt_1", "bms"}
+        far.devices[102] = gone
+        assert set(near.poll()) == {"", "xt_1", "xt_2", "vt_1", "bms"}
+
+
+def test_a_silent_device_costs_the_others_one_timeout() -> None:
+    far = house()
+    far.many = False
+    with connected(far, timeout=0.1) as near:
+        near.poll()
+        far.mute = {11000}
+        assert set(near.poll()) == {"", "xt_1", "xt_2", "bms"}
+
+
+def test_a_silent_gateway_is_silent() -> None:
+    far = house()
+    far.silent = True
+    with connected(far, timeout=0.1) as near, pytest.raises(Silence):
+        near.poll()
+
+
+def test_a_code_that_is_none_costs_its_field() -> None:
+    far = Far({101: {**XT, 3028: 1.5}})
+    far.devices[101][3020] = 7
+    with connected(far) as near:
+        values = near.poll()["xt_1"]
+        assert "mode" not in values
+        assert "grid_connected" not in values
+        assert values["battery_v"] == 51.5
+
+
+class Answering:
+    """A wire whose far end answers at once. `did` is what was done with it, in order."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self._got = b""
+
+    def write(self, data: bytes) -> None:
+        self.did.append("asked")
+        self._got = answer(find(data)[0][0], bytes(4))
+
+    def read(self, timeout_s: float) -> bytes:
+        got, self._got = self._got, b""
+        if not got:
+            self.did.append("rested")
+            time.sleep(timeout_s)
+        return got
+
+    def drain(self) -> bytes:
+        return b""
+
+
+def test_the_portal_gets_its_turn_after_a_long_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridges.studer.asking._AIR_S", 0.05)
+    wire, asker = Answering(), Asker(1.0)
+    asker.ask(wire, Question.info(101, 3000))
+    monkeypatch.setattr("bridges.studer.asking._BURST_S", -1.0)  # it has lasted too long
+    asker.ask(wire, Question.info(101, 3000))
+    assert wire.did == ["asked", "rested", "asked"]
+    monkeypatch.setattr("bridges.studer.asking._AIR_S", 0.0)  # there was as long a pause
+    asker.ask(wire, Question.info(101, 3000))
+    assert wire.did == ["asked", "rested", "asked", "asked"]
+
+
+# ---------------------------------------------------------------------- the message log
+
+
+def test_the_first_look_at_the_log_tells_no_history() -> None:
+    far = house()
+    far.logs(19, 101, NOW_S)
+    with connected(far) as near:
+        near.poll()
+        near.poll("slow")
+        assert near.events() == []
+
+
+def test_a_new_entry_of_the_log_is_told_once() -> None:
+    far = house()
+    far.logs(10, 501, NOW_S)
+    with connected(far, parts={"xt_2": "right"}) as near:
+        near.poll()
+        far.logs(0, 102, NOW_S + 60)
+        far.logs(19, 101, NOW_S + 90)
+        near.poll()
+        first, second = near.events()
+        assert first.name == "message_logged"
+        assert first.text == (
+            "battery low (message 0), logged 2023-11-14 22:14:20 by the clock of the installation"
+        )
+        assert first.details == {"severity": "warning", "subject": "right"}
+        assert second.details == {"severity": "error", "subject": "xcom_xt_1"}
+        assert near.events() == []
+        near.poll()
+        near.poll("slow")
+        assert near.events() == []
+        far.logs(999, 501, NOW_S + 95)
+        near.poll("slow")
+        [third] = near.events()
+        assert third.text.startswith("message 999, logged")
+        assert third.details == {"severity": "info", "subject": "xcom"}
+
+
+def test_an_entry_in_the_hour_that_comes_twice_is_told() -> None:
+    far = house()
+    far.logs(10, 501, NOW_S)
+    with connected(far) as near:
+        near.poll("slow")
+        far.logs(19, 101, NOW_S - 3600)
+        near.poll("slow")
+        assert len(near.events()) == 1
+
+
+def test_the_first_entry_ever_is_told() -> None:
+    far = house()
+    with connected(far) as near:
+        near.poll("slow")
+        assert far.count(Type.MESSAGE) == 1
+        near.bridge.forget()  # what has no log may have one later
+        far.logs(10, 501, NOW_S)
+        near.poll()
+        far.logs(19, 101, NOW_S + 5)
+        near.poll()
+        assert [event.details["severity"] for event in near.events()] == ["error"]
+
+
+def test_a_log_that_is_not_answered_costs_no_values() -> None:
+    far = house()
+    far.flags |= 1
+    with connected(far, timeout=0.1) as near:
+        far.mute = {0}  # the newest message
+        assert "xt_1" in near.poll()
+
+
+def test_messages_reach_the_contract() -> None:
+    far = house()
+    far.logs(10, 501, NOW_S)
+    with connected(far) as near:
+        near.poll()
+        far.logs(225, 601, NOW_S + 1)
+        near.poll()
+        [event] = near.events()
+        told = {"event": event.name, "text": event.text, **event.details}
+        assert CONTRACT.strict("event", told) == (told, {})
+
+
+# ---------------------------------------------------------------------- reading only
+
+
+def test_only_reading_goes_over_the_wire() -> None:
+    far = house()
+    far.logs(10, 501, NOW_S)
+    with connected(far) as near:
+        for many in (True, False):
+            far.many = many
+            near.bridge.forget()
+            for group in ("fast", "slow", "settings", "fast"):
+                near.poll(group)
+    assert {(frame.service, frame.service_flags) for frame in far.asked} == {(READ, 0)}
+
+
+def test_a_link_that_is_gone_is_a_link_error() -> None:
+    with connected(house()) as near:
+        near.poll()
+        near.link.close()
+        with pytest.raises(LinkError):
+            near.poll()
