@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.stage import SITE
 from bridges.voltronic.codec import Layout, decode, request, take_answer
 from heliobus import components
+from heliobus.house import House
 from heliobus.journal import Journal
 from heliobus.sample import Sample, Values
 from heliobus.settings import JournalSettings
@@ -72,7 +73,7 @@ def bytes_a_day(folder: Path) -> dict[str, float]:
 def hour() -> Iterator[tuple[int, Values]]:
     """Give the values of an inverter through a morning hour, each with its second since 1970."""
     now_s = _MORNING_S
-    inverter = components.simulator("voltronic")(clock=lambda: now_s)
+    inverter = components.simulator("voltronic")(house=House(lambda: now_s))
     while now_s < _MORNING_S + _HOUR_S:
         values: Values = {}
         for command in _COMMANDS:

@@ -113,7 +113,7 @@ def components(settings: Settings) -> list[User]:
             bridge.name,
             Role.BRIDGE,
             devices=tuple(device.name for device in bridge.devices),
-            finds=kit.finds(bridge.type),
+            finds=kit.finds(bridge.type, bridge.devices),
             foreign=_foreign(bridge, kit.Kind.BRIDGE, settings),
         )
         for bridge in settings.bridges.values()

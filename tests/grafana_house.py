@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridges.voltronic import Voltronic
 from bridges.voltronic.simulator import Simulator
 from heliobus.contract import Contract
+from heliobus.house import House as SimulatedHouse
 from heliobus.link import Link
 from heliobus.sample import Sample, Value, Values
 from heliobus.settings import DeviceSettings
+from tests.voltronic_wire import Alone
 
 SITE = "farm"
 END_MS = 1_795_262_400_000  # 2026-11-21T12:00:00Z
@@ -74,8 +75,8 @@ def times_ms() -> Iterator[int]:
 
 def _inverter() -> Iterator[Sample]:
     clock = _Clock(BEGIN_MS / 1000)
-    link = SimulatedLink(Simulator("pi30max", clock=clock))
-    bridge = Voltronic(DeviceSettings(name="inverter", link="serial:///simulated", every_s=5.0))
+    link = SimulatedLink(Simulator("pi30max", house=SimulatedHouse(clock)))
+    bridge = Alone(DeviceSettings(name="inverter", link="serial:///simulated", every_s=5.0))
     values: Values = {}
     for at_ms in times_ms():
         clock.now_s = at_ms / 1000

@@ -11,6 +11,7 @@ import sinks
 from heliobus import components
 from heliobus.components import Kind
 from heliobus.errors import ConfigError
+from heliobus.settings import DeviceSettings
 
 CONFIG = json.dumps({"title": "Acme inverters", "component": {}, "device": {}})
 
@@ -174,6 +175,14 @@ def test_a_bridge_that_listens_says_so_in_its_config(own: Path) -> None:
 def test_a_bridge_whose_devices_are_found_says_so_in_its_config() -> None:
     said = {name: components.finds(name) for name in ("modbus", "mqtt", "sunspec", "voltronic")}
     assert said == {"modbus": False, "mqtt": True, "sunspec": True, "voltronic": False}
+
+
+@pytest.mark.parametrize(("options", "finds"), [({}, False), ({"parallel": 3}, True)])
+def test_a_bridge_that_is_a_gateway_by_an_option_finds_devices_with_it(
+    options: dict[str, int], *, finds: bool
+) -> None:
+    device = DeviceSettings("axpert", 5.0, "serial:///dev/ttyUSB0", options)
+    assert components.finds("voltronic", [device]) is finds
 
 
 def test_a_sink_that_issues_commands_says_so_in_its_config() -> None:

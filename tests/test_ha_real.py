@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bridges.voltronic.simulator import Simulator
+from heliobus.house import House as SimulatedHouse
 from heliobus.line import Faults
 from heliobus.simulation import serve_tcp
 from tests.ha_real import Entity, HomeAssistant
@@ -149,7 +150,7 @@ def test_home_assistant_complains_of_what_is_wrong(home: HomeAssistant) -> None:
 def test_an_inverter_is_in_home_assistant_whatever_is_killed_silent_or_restarted(
     home: HomeAssistant, mosquitto: BrokerProcess, tmp_path: Path
 ) -> None:
-    inverter, faults = Simulator("pi30max", clock=lambda: NOON_S), Faults()
+    inverter, faults = Simulator("pi30max", house=SimulatedHouse(lambda: NOON_S)), Faults()
     with serve_tcp(inverter, faults=faults) as line:
         devices = {"inverter": {"every": "0.5s", "timeout": "0.5s"}}
         house = House(

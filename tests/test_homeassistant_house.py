@@ -12,6 +12,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bridges.voltronic.simulator import Simulator
+from heliobus.house import House as SimulatedHouse
 from heliobus.simulation import serve_tcp
 from tests.ha_rules import rejections, template_warnings
 from tests.helpers import BrokerProcess, wait_until
@@ -58,7 +59,7 @@ def listening(port: int) -> Iterator[Listener]:
 @pytest.fixture
 def house(mosquitto: BrokerProcess, tmp_path: Path) -> Iterator[House]:
     """Run an inverter, its bridge and the sink."""
-    simulator = Simulator("pi30max", clock=lambda: NOON_S)
+    simulator = Simulator("pi30max", house=SimulatedHouse(lambda: NOON_S))
     with serve_tcp(simulator) as line:
         devices = {"inverter": {"every": "0.5s"}}
         house = House(

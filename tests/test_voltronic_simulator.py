@@ -7,15 +7,16 @@ import pytest
 
 from bridges.voltronic.codec import Layout, decode, take_answer
 from bridges.voltronic.frame import answer, request
-from bridges.voltronic.house import House
 from bridges.voltronic.simulator import SIMULATOR, VARIANTS, Simulator
 from heliobus.errors import ConfigError
+from heliobus.house import House
 from heliobus.line import Counting, Faults, Simulated
 
 MIDNIGHT = 1_790_000_000 - 1_790_000_000 % 86400 + 0.0
 DAY_S = 86400.0
 VECTORS = Path(__file__).parent.parent / "bridges" / "voltronic" / "vectors"
 NAK = answer("NAK")
+PI30 = [name for name, variant in VARIANTS.items() if not variant.pi18]
 
 
 class Clock:
@@ -40,19 +41,20 @@ def test_it_is_what_the_kit_serves() -> None:
 
 
 def test_an_unknown_variant_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="expected one of pi30, pi30max, pip_gk, revo, clone"):
+    with pytest.raises(ConfigError, match="expected one of pi30, pi30max, pip_gk, revo, clone, p"):
         Simulator("pi31")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", PI30)
 def test_every_variant_has_the_layout_of_its_model(variant: str) -> None:
-    device = Simulator(variant, clock=Clock(MIDNIGHT + DAY_S / 2))
+    device = Simulator(variant, house=House(Clock(MIDNIGHT + DAY_S / 2)))
     layout = Layout.REVO if variant == "revo" else Layout.PI30
     status, ratings = _ask(device, "QPIGS", layout), _ask(device, "QPIRI")
-    assert ("grid_feed_w" in status) == (variant == "pi30max")
+    is_large = variant in ("pi30max", "parallel")
+    assert ("grid_feed_w" in status) == is_large
     assert ("yield_today_kwh" in status) == (variant == "revo")
     assert ("output_mode" in ratings) == (variant != "revo")
-    assert ("discharge_limit_a" in ratings) == (variant == "pi30max")
+    assert ("discharge_limit_a" in ratings) == is_large
     assert ("qpiri_extra" in ratings) == (variant == "clone")
     warnings = str(_ask(device, "QPIWS")["warning_bits"])
     assert len(warnings) == (32 if variant in ("pi30", "revo") else 36)
@@ -60,46 +62,46 @@ def test_every_variant_has_the_layout_of_its_model(variant: str) -> None:
 
 def test_two_simulators_with_the_same_seed_say_the_same() -> None:
     clocks = Clock(MIDNIGHT + 40_000), Clock(MIDNIGHT + 40_000)
-    one, two = (Simulator(seed=5, clock=clock) for clock in clocks)
-    other = Simulator(seed=6, clock=clocks[0])
+    one, two = (Simulator(house=House(clock, seed=5)) for clock in clocks)
+    other = Simulator(house=House(clocks[0], seed=6))
     assert one.take(request("QPIGS")) == two.take(request("QPIGS"))
     assert one.take(request("QPIGS")) != other.take(request("QPIGS"))
 
 
-def test_how_often_it_is_asked_changes_nothing() -> None:
-    often, seldom = House(MIDNIGHT), House(MIDNIGHT)
-    for at in range(0, 86400, 60):
-        often.live_until(MIDNIGHT + at)
-    seldom.live_until(MIDNIGHT + 86340)
-    assert often.pv.today_wh == pytest.approx(seldom.pv.today_wh)
-    assert often.soc == pytest.approx(seldom.soc)
+def test_what_it_says_is_what_the_house_has() -> None:
+    clock = Clock(MIDNIGHT + DAY_S)
+    house = House(clock)
+    device = Simulator(house=house)
+    for hour in range(0, 24, 3):
+        clock.now_s = MIDNIGHT + DAY_S + hour * 3600
+        status, second = _ask(device, "QPIGS"), _ask(device, "QPIGS2")
+        pv_w = status["pv_01_w"] + second["pv_02_w"]  # type: ignore[operator]
+        with house:
+            assert pv_w == pytest.approx(house.pv_w, abs=2)
+            assert status["output_w"] == pytest.approx(house.load_w, abs=1)
+            assert status["battery_v"] == pytest.approx(house.battery_v, abs=0.01)
+            # In whole amperes.
+            assert status["battery_a"] == pytest.approx(house.battery_a, abs=0.51)
+            assert status["soc_percent"] == pytest.approx(100 * house.soc, abs=0.51)
 
 
-def test_the_sun_shines_by_day_only_and_powers_add_up() -> None:
-    house = House(MIDNIGHT)
-    shone = []
-    for at in range(0, 2 * 86400, 300):
-        house.live_until(MIDNIGHT + at)
-        assert house.battery_w == pytest.approx(house.pv_w + house.grid_w - house.load_w)
-        assert 0.0 <= house.soc <= 1.0
-        assert house.load_w > 100
-        shone.append(house.pv_w)
-    assert max(shone) > 1500
-    assert max(shone[:60]) == 0.0  # until five in the morning
-
-
-def test_energies_are_the_sums_of_the_powers() -> None:
-    house, summed_wh = House(MIDNIGHT), 0.0
-    for at in range(60, 86400, 60):
-        summed_wh += house.pv_w / 60
-        house.live_until(MIDNIGHT + at)
-    assert house.pv.today_wh == pytest.approx(summed_wh)
-    assert 5000 < house.pv.today_wh < 40000
+def test_the_day_is_counted_as_it_was() -> None:
+    clock = Clock(MIDNIGHT + DAY_S)
+    house = House(clock)
+    device = Simulator(house=house)
+    summed_wh = 0.0
+    for minute in range(1, 24 * 60):
+        with house:
+            summed_wh += house.pv_w / 60
+        clock.now_s = MIDNIGHT + DAY_S + 60 * minute
+    today_kwh = _ask(device, f"QED{house.time:%Y%m%d}")["yield_today_kwh"]
+    assert today_kwh == pytest.approx(summed_wh / 1000, abs=0.01)
+    assert 5.0 < today_kwh < 60.0  # type: ignore[operator]
 
 
 def test_counters_only_rise_and_today_falls_to_zero_at_midnight() -> None:
     clock = Clock()
-    device = Simulator(clock=clock)
+    device = Simulator(house=House(clock))
     totals, days = [], []
     for hour in range(60):
         clock.now_s = MIDNIGHT + hour * 3600
@@ -111,16 +113,21 @@ def test_counters_only_rise_and_today_falls_to_zero_at_midnight() -> None:
     assert days[23] > 5.0  # type: ignore[operator]
 
 
-def test_an_empty_battery_calls_the_grid() -> None:
-    house = House(MIDNIGHT, soc=0.16)
-    house.live_until(MIDNIGHT + 4 * 3600)
-    assert house.on_grid
-    assert house.grid_w == house.load_w
+def test_an_empty_battery_calls_the_mains() -> None:
+    clock = Clock(MIDNIGHT + 1000.0)
+    house = House(clock)
+    device = Simulator(house=house)
+    assert _ask(device, "QMOD")["mode"] == "battery"
+    house.soc = 0.1
+    clock.now_s += 200.0
+    assert _ask(device, "QMOD")["mode"] == "line"
+    assert _ask(device, "QPIGS")["grid_v"] == pytest.approx(230, abs=3)
+    assert "grid_lost" not in _ask(device, "QPIWS")["notices"]  # type: ignore[operator]
 
 
 def test_a_clock_that_jumps_years_ahead_is_followed_at_once() -> None:
     clock = Clock()
-    device = Simulator(clock=clock)
+    device = Simulator(house=House(clock))
     clock.now_s += 20 * 365 * DAY_S
     assert str(_ask(device, "QT")["device_time"]) > "2040"
     clock.now_s -= 20 * 365 * DAY_S
@@ -157,7 +164,7 @@ def test_it_answers_again_after_any_noise() -> None:
 
 
 def test_refusals_and_warnings_come_on_demand() -> None:
-    device = Simulator("pi30", clock=Clock(MIDNIGHT + DAY_S / 2))
+    device = Simulator("pi30", house=House(Clock(MIDNIGHT + DAY_S / 2)))
     device.warning_bits |= {1, 9}
     assert _ask(device, "QPIWS")["faults"] == ["inverter_fault", "over_temperature"]
     device.refused.add("QMOD")
@@ -189,5 +196,5 @@ def test_it_counts_what_was_asked_and_what_went_out_whole() -> None:
 )
 def test_it_says_what_it_said_before(vector: dict[str, str]) -> None:
     _, variant, command = vector["name"].split("/")
-    device = Simulator(variant, clock=Clock(MIDNIGHT + 41_000))
+    device = Simulator(variant, house=House(Clock(MIDNIGHT + 41_000)))
     assert device.take(request(command)).hex().startswith(vector["response_hex"])

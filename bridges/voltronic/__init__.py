@@ -1,86 +1,77 @@
-"""Bridge to the inverters of Voltronic and their many other names, which speak PI30.
+"""Bridge to the inverters of Voltronic and their many other names, which speak PI30 or PI18.
 
 One exchange at a time over RS232 (2400 baud) or USB (hidraw). The status is asked at every beat,
 the rest seldom. What an inverter can answer differs from model to model and is learned.
 """
 
-import math
-import re
-from collections import Counter
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
 
-from bridges.voltronic.codec import (
-    Layout,
-    Nak,
-    decode,
-    decode_line,
-    request,
-    take_answer,
-)
+from bridges.voltronic.asking import Asker
+from bridges.voltronic.codec import Layout, Nak, decode_line
 from bridges.voltronic.columns import Values
-from heliobus.bridge import Group, Identity
-from heliobus.errors import ConfigError, FrameError, LinkError
-from heliobus.link import Echo, Link, Silence, ask
-from heliobus.quantities import duration_s
+from bridges.voltronic.dialects import PI18, PI18_COUNTING, PI30, Dialect, groups
+from bridges.voltronic.options import Options
+from bridges.voltronic.parallel import Units
+from heliobus.bridge import Group, Identity, Part, Parts
+from heliobus.errors import FrameError
+from heliobus.faults import Faults
+from heliobus.link import Link, Silence
 from heliobus.settings import DeviceSettings
 
 __all__ = ["BRIDGE", "Voltronic", "decode_line"]
 
-_BYTES_PER_S = 240  # 2400 baud
-_TURN_S = 0.05
-# esphome-pipsolar waits 5 s, skymax 2 s; a QPIRI in two halves, a second apart, has been seen.
-_TIMEOUT_S = 3.0
+_log = logging.getLogger(__name__)
 
-# Group, cadence, and how long its questions and answers are, in bytes.
-_BEAT = ("status", (8 + 122, 9 + 22, 7 + 5))
-_SLOW = (
-    ("warnings", 30.0, (8 + 40,)),
-    ("charger", 30.0, (5 + 113,)),
-    ("settings", 300.0, (8 + 113, 8 + 18)),
-    ("energy", 300.0, (5 + 18, 6 + 12, 10 + 12, 12 + 12, 14 + 12, 6 + 12, 14 + 12)),
-    ("identity", math.inf, (6 + 8, 6 + 18, 7 + 26, 7 + 18, 8 + 19, 6 + 16, 7 + 7)),
-)
-_IDENTITY = ("QPI", "QID", "QSID", "QVFW", "QVFW2", "QMN", "QGMN")
-
-# A command that has never answered counts as unknown to the inverter after so many tries. A
-# single NAK may also mean that noise damaged the request.
-_REFUSALS = 2
-_SILENCES = 3
-_DATE = re.compile(r"\d{4,}\Z")
+_ITSELF = ""
+# One that has answered before is doubted at every fourth silence only: it is likely off.
+_DOUBTED = 4
 # What QPIGS says elsewhere on a Revo, and what is computed from it.
 _NOT_ON_REVO = ("battery_discharge_a", "battery_a", "battery_w")
 _OTHER_PROTOCOLS = {
     "PI16": "an Infini grid-tied inverter",
     "PI17": "an Infini three-phase inverter",
     "PI18": "an InfiniSolar V or LV5048 hybrid",
+    "PI30": "an Axpert and its kin",
     "PI34": "a PCM60X solar charger",
     "PI41": "an LV5048 split-phase inverter",
 }
 
 
 class Voltronic:
-    """One PI30 inverter. Options: `timeout` in seconds, `layout` auto, pi30 or revo."""
+    """One inverter, or several in parallel behind one cable. Options: see config.json."""
 
     kind = "inverter"
 
     def __init__(self, device: DeviceSettings) -> None:
-        timeout = device.options.get("timeout", _TIMEOUT_S)
-        self._timeout_s = duration_s(timeout) if isinstance(timeout, str) else float(timeout)
-        self._stated_layout = _stated_layout(device.options.get("layout", "auto"))
-        self.groups: Sequence[Group] = _groups(device.every_s)
-        self._in_step = True  # not forgotten with the inverter: what is late may still come
+        self._name = device.name
+        self._options = options = Options.of(device.options)
+        self._units: Units | None = None
+        if options.parallel:
+            self._units = Units(device.name, options.parallel, device.every_s, options.parts)
+        self.groups: Sequence[Group] = groups(device.every_s, options.parallel)
+        self.warnings = self._doubts(self.groups[0])
+        counts = PI18 if options.counts_per_kwh is None else PI18_COUNTING
+        self._dialects = {"pi30": PI30, "pi18": counts}
+        self._dialect = self._dialects.get(options.protocol, PI30)
+        self._is_met = False  # it has answered at all, in its dialect
+        self._silences = 0  # of the status, in a row
+        self._may_be_other = False
+        self._faults = Faults(_log)
+        self._asker = Asker(options.timeout_s, options.counts_per_kwh)
+        self._asker.protocol_question = self._dialect.protocol_question
         self.forget()
 
     def forget(self) -> None:
         """Forget what was learned: another inverter may be plugged in."""
-        self._layout = self._stated_layout
+        self._asker.forget()
+        self._asker.layout = self._options.layout
         self._who: Values = {}
         self._unasked: list[str] = []
-        self._answered: set[str] = set()
-        self._refused: Counter[str] = Counter()
-        self._unknown: set[str] = set()
         self._other_protocol = ""
+        if self._units is not None:
+            self._units.forget()
 
     @property
     def identity(self) -> Identity:
@@ -97,166 +88,149 @@ class Voltronic:
             firmware=" / ".join(versions),
         )
 
-    def poll(self, link: Link, group: str) -> Values:
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Give the units in parallel."""
+        return self._units.parts if self._units is not None else {}
+
+    def poll(self, link: Link, group: str) -> Values | Parts:
         """Ask one group. Raise FrameError, LinkError."""
         match group:
             case "status":
-                return self._status(link)
-            case "warnings":
-                return self._gather(link, "QPIWS")
-            case "charger":
-                return self._gather(link, "Q1")
+                return self._whole_status(link)
             case "settings":
                 return self._settings(link)
             case "energy":
                 return self._energy(link)
-            case _:
+            case "identity":
                 self._identify(link)
                 return {}
+            case _:
+                return self._asker.gather(link, *self._dialect.groups[group])
 
     # ------------------------------------------------------------------ the groups
 
+    def _whole_status(self, link: Link) -> Values | Parts:
+        values = self._status(link)
+        if self._units is None:
+            return values
+        found, totals = self._units.poll(partial(self._asker.query, link), self._dialect)
+        return Parts({_ITSELF: {**values, **totals}, **found})
+
     def _status(self, link: Link) -> Values:
-        if self._other_protocol:
-            self._recognise(link)
-        try:
-            values = self._query(link, "QPIGS")
-        except Nak as refusal:
-            self._recognise(link)
-            raise FrameError("it refuses QPIGS (NAK); is it starting or updating?") from refusal
-        if self._layout is None:
+        self._look_who(link)
+        values = self._first_status(link)
+        if self._dialect is PI30 and self._asker.layout is None:
             for name in _NOT_ON_REVO:
                 values.pop(name, None)
         one = values.get("pv_01_w")
-        values |= self._perhaps(link, "QMOD") or {}
-        second = self._perhaps(link, "QPIGS2")
-        if second is not None:
-            values |= second
-            # Refused means that there is one PV input; a layout of its own gives no sum.
-            two = second.get("pv_02_w") if second else 0
-            if isinstance(one, int | float) and isinstance(two, int | float):
-                values["pv_w"] = one + two
+        for command in self._dialect.beside:
+            beside = self._asker.perhaps(link, command)
+            if command == "QPIGS2":
+                _add_second(values, one, beside)
+            values |= beside or {}
         return values
 
-    def _perhaps(self, link: Link, command: str) -> Values | None:
-        """Ask beside QPIGS: None when it failed. What QPIGS said was measured all the same."""
+    def _first_status(self, link: Link) -> Values:
+        """Ask the question that makes the beat, of an inverter that may speak another dialect."""
+        dialect = self._dialect
         try:
-            return self._optional(link, command)
-        except (FrameError, LinkError):  # a lost link shows at the next question
-            return None
+            values = self._asker.query(link, dialect.status)
+        except Nak as refusal:
+            self._recognise(link)
+            if self._dialect is dialect:
+                told = f"it refuses {dialect.status} (NAK); is it starting or updating?"
+                raise FrameError(told) from refusal
+            values = self._asker.query(link, self._dialect.status)
+        except Silence:
+            self._silences += 1
+            self._may_be_other = self._silences % (_DOUBTED if self._is_met else 1) == 0
+            raise
+        self._is_met, self._silences = True, 0
+        # In parallel some PI18 units say nothing but zeros here, and the truth by the unit.
+        return values if self._dialect is PI30 or _says_anything(values) else {}
 
     def _settings(self, link: Link) -> Values:
-        values = self._gather(link, "QPIRI", "QFLAG")
-        if self._layout is None and ("topology" in values or "QPIRI" in self._unknown):
+        asker = self._asker
+        values = asker.gather(link, *self._dialect.groups["settings"])
+        if asker.layout is None and ("topology" in values or not asker.knows("QPIRI")):
             # 21 fields, which end with the topology: Revo V02. All others have more.
             revo = "topology" in values and "output_mode" not in values
-            self._layout = Layout.REVO if revo else Layout.PI30
+            asker.layout = Layout.REVO if revo else Layout.PI30
+        self._look_for_others(values)
         return values
+
+    def _look_for_others(self, values: Values) -> None:
+        """Tell the owner once that there are others in parallel, which could be read, too."""
+        if self._units is not None:
+            self._units.doubt()
+        elif values.get("output_mode_code"):
+            self._faults.report(
+                "parallel",
+                f"{self._name}: it is set to be one of several in parallel; write parallel: 2,"
+                " or as many as there are, to see each of them",
+            )
 
     def _energy(self, link: Link) -> Values:
         """Ask the counters; those of a day, month or year by the inverter's own date."""
-        clock = self._gather(link, "QT")
-        commands = ["QET", "QLT"]
-        if "device_time" in clock:
-            day = str(clock["device_time"])[:10].replace("-", "")
-            commands += ["QED" + day, "QEM" + day[:6], "QEY" + day[:4], "QLD" + day]
-        return self._gather(link, *commands)
+        asker, dialect = self._asker, self._dialect
+        values = asker.gather(link, dialect.clock)
+        return asker.gather(link, *dialect.counted(str(values.get("device_time", ""))))
 
     def _identify(self, link: Link) -> None:
         """Ask who it is. After a failure the next turn goes on where this one stopped."""
         before = self.identity
-        self._unasked = self._unasked or list(_IDENTITY)
+        self._unasked = self._unasked or list(self._dialect.identity)
         while self._unasked:
-            self._who |= self._optional(link, self._unasked[0])
+            self._who |= self._asker.optional(link, self._unasked[0])
             del self._unasked[0]
             self._judge(self._who)
         if before.firmware and before != self.identity:
-            self._unknown.clear()  # a new firmware may know more
-            self._refused.clear()
+            self._asker.forget()  # a new firmware may know more
 
-    # ------------------------------------------------------------------ questions
+    # ------------------------------------------------------------------ protocols
 
-    def _gather(self, link: Link, *commands: str) -> Values:
-        """Ask what the inverter knows of these. Raise when something failed and nothing came."""
-        values: Values = {}
-        failed: FrameError | None = None
-        for command in commands:
-            try:
-                values |= self._optional(link, command)
-            except Silence as error:
-                failed = error
-                break  # a silent inverter costs one timeout, not one for each command
-            except FrameError as error:
-                failed = error
-        if failed is not None and not values:
-            raise failed
-        return values
-
-    def _optional(self, link: Link, command: str) -> Values:
-        """Ask what not every model knows; nothing when this one does not."""
-        name = _DATE.sub("", command)
-        if name in self._unknown:
-            return {}
-        try:
-            values = self._query(link, command)
-        except (Nak, Echo, Silence) as error:
-            if name in self._answered:
-                raise
-            self._refused[name] += 1
-            enough = _SILENCES if isinstance(error, Silence) else _REFUSALS
-            if self._refused[name] >= enough:
-                self._unknown.add(name)
-            if isinstance(error, Silence):
-                raise
-            return {}
-        self._answered.add(name)
-        return values
-
-    def _query(self, link: Link, command: str) -> Values:
-        if not self._in_step:
-            self._step(link)
-        take = partial(_take, command, self._layout or Layout.PI30)
-        try:
-            answer = ask(link, request(command), take, timeout_s=self._timeout_s, what=command)
-        except Echo:
-            raise
-        except FrameError:
-            self._in_step = False
-            raise
-        if isinstance(answer, Nak):
-            raise answer
-        return answer
-
-    def _step(self, link: Link) -> None:
-        """Get into step again: pass over late answers until that to QPI comes.
-
-        Answers do not say to what. After a timeout the next one may belong to the question
-        before, and an old status would pass for a new one.
-        """
-        try:
-            ask(link, request("QPI"), _take_protocol, timeout_s=self._timeout_s, what="QPI")
-        except (Silence, Echo):
-            self._in_step = True  # nothing has come for all this time: nothing is under way
-            raise
-        self._in_step = True
-
-    # ------------------------------------------------------------------ other protocols
+    def _look_who(self, link: Link) -> None:
+        """Find out what is there where that is in doubt. Raise FrameError for what is foreign."""
+        if self._other_protocol:
+            self._recognise(link)
+        is_doubted, self._may_be_other = self._may_be_other, False
+        if is_doubted and self._options.protocol == "auto":
+            # A PI18 unit may be silent to questions of PI30. One question at a turn.
+            other = self._dialects["pi18" if self._dialect is PI30 else "pi30"]
+            said = self._asker.step(link, other.protocol_question)
+            if said.startswith(other.protocol_answer):
+                self._speak(other)
 
     def _judge(self, who: Values) -> None:
-        """Raise FrameError when the inverter speaks another protocol."""
-        protocol = str(who.get("protocol", "PI30"))
-        self._other_protocol = "" if protocol.startswith("PI30") else protocol
-        if self._other_protocol:
-            what = _OTHER_PROTOCOLS.get(protocol[:4], "another device")
-            raise FrameError(
-                f"it speaks {protocol} ({what}), expected PI30; this bridge cannot ask it yet"
-            )
+        """Take to the protocol that it names. Raise FrameError when that is none of ours."""
+        protocol = str(who.get("protocol", self._dialect.protocol))
+        found = next((d for d in self._dialects.values() if protocol.startswith(d.protocol)), None)
+        self._other_protocol = ""
+        if found is self._dialect:
+            return
+        if found is not None and self._options.protocol == "auto":
+            self._speak(found)
+            return
+        self._other_protocol = protocol
+        what = _OTHER_PROTOCOLS.get(protocol[:4], "another device")
+        expected = "PI30 or PI18; this bridge cannot ask it"
+        if found is not None:
+            expected = f"{self._dialect.protocol}, as its option protocol says; write auto"
+        raise FrameError(f"it speaks {protocol} ({what}), expected {expected}")
+
+    def _speak(self, dialect: Dialect) -> None:
+        _log.info("%s: it speaks %s", self._name, dialect.protocol)
+        self._dialect = dialect
+        self._asker.protocol_question = dialect.protocol_question
+        self._asker.forget()
+        self._unasked = []
 
     def _recognise(self, link: Link) -> None:
-        """Find out what it is that refuses QPIGS. Raise FrameError unless it is PI30."""
-        for command in ("QPI", "^P005PI"):
+        """Find out what it is that refuses the status. Raise FrameError unless it is ours."""
+        for dialect in self._dialects.values():
             try:
-                who = self._query(link, command)
+                who = self._asker.query(link, dialect.protocol_question)
             except FrameError:
                 continue
             self._judge(who)
@@ -264,49 +238,28 @@ class Voltronic:
             return
         raise FrameError("it answers neither QPI nor ^P005PI; see which protocols the README names")
 
-
-def _take(command: str, layout: Layout, data: bytes) -> tuple[Values | Nak, int] | None:
-    """Take and decode; raise FrameError for an answer to another question too.
-
-    A refusal is given, not raised: after damage `ask` waits for silence, after a NAK it need not.
-    """
-    try:
-        taken = take_answer(data)
-    except FrameError as error:
-        raise FrameError(f"{command}: {error}") from error
-    if taken is None:
-        return None
-    try:
-        return decode(command, taken[0], layout), taken[1]
-    except Nak as refusal:
-        return refusal, taken[1]
+    def _doubts(self, beat: Group) -> Sequence[str]:
+        """Doubt a beat that has no room for what is asked in it."""
+        if not self._options.parallel or beat.wire_s <= beat.every_s:
+            return ()
+        return (
+            f"every: {self._options.parallel} units in parallel take {beat.wire_s:.1f} s at 2400"
+            f" baud; write every: {beat.wire_s + 1:.0f}s or more",
+        )
 
 
-def _take_protocol(data: bytes) -> tuple[str, int] | None:
-    at = 0
-    while (taken := take_answer(data[at:])) is not None:
-        payload, used = taken
-        at += used
-        if payload == "NAK" or payload.startswith("PI"):
-            return payload, at
-    return None
+def _add_second(values: Values, one: object, second: Values | None) -> None:
+    """Sum up the PV inputs. Refused means that there is one; a layout of its own gives no sum."""
+    if second is None:
+        return
+    two = second.get("pv_02_w") if second else 0
+    if isinstance(one, int | float) and isinstance(two, int | float):
+        values["pv_w"] = one + two
 
 
-def _stated_layout(name: object) -> Layout | None:
-    try:
-        return None if name == "auto" else Layout(name)
-    except ValueError:
-        raise ConfigError(f"layout: found {name!r:.60}, expected auto, pi30 or revo") from None
-
-
-def _groups(every_s: float) -> tuple[Group, ...]:
-    name, sizes = _BEAT
-    slow = (Group(name, max(seconds, every_s), _wire_s(sizes)) for name, seconds, sizes in _SLOW)
-    return (Group(name, every_s, _wire_s(sizes)), *slow)
-
-
-def _wire_s(sizes: Sequence[int]) -> float:
-    return sum(sizes) / _BYTES_PER_S + len(sizes) * _TURN_S
+def _says_anything(values: Values) -> bool:
+    numbers = (value for name, value in values.items() if not name.endswith("_code"))
+    return any(value for value in numbers if isinstance(value, int | float))
 
 
 BRIDGE = Voltronic

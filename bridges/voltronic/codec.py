@@ -47,6 +47,7 @@ class Layout(Enum):
 _PI18_HEAD = re.compile(r"\^P\d{3}")
 # QEY2024 and QPGS0 carry a date or a number behind the command's name.
 _DATED = re.compile(r"(Q[EL][YMD]|QPGS)\d+\Z")
+_PI18_DATED = re.compile(r"(E[YMD]|PGS|PRI)\d+\Z")
 _RAW = Answer(re.compile(""), lambda found: {"fields": found.string.split()}, ("fields",), "")
 _UNITS = {
     "v": "V",
@@ -65,7 +66,7 @@ _UNITS = {
 # What an answer is when nobody says what was asked. Only shapes that no other answer has.
 _GUESSES = (
     *("QPIGS", "QPIRI", "QDI", "QPGS0", "QPIWS", "QFLAG", "QMOD", "QPI", "Q1", "QBEQI", "QPIGS2"),
-    *("^P005GS", "^P007PIRI", "^P007FLAG", "^P005FWS"),
+    *("^P005GS", "^P007PIRI", "^P007FLAG", "^P005FWS", "^P007PGS0", "^P007PRI0"),
 )
 
 IDENTITY = frozenset(
@@ -140,7 +141,9 @@ def _answer_to(command: str) -> Answer:
     if command in pi30.ANSWERS:
         return pi30.ANSWERS[command]
     if head := _PI18_HEAD.match(command):
-        return pi18.ANSWERS.get(command[head.end() :], pi18.RAW)
+        name = command[head.end() :]
+        dated = _PI18_DATED.match(name)
+        return pi18.ANSWERS.get(dated.group(1) if dated else name, pi18.RAW)
     if dated := _DATED.match(command):
         return pi30.ANSWERS[dated.group(1)]
     return _RAW

@@ -23,7 +23,7 @@ DIGIT = rf"(?:\d{{1,2}}|{_ABSENT})"
 BITS = r"[01]{8}"
 FEW_BITS = r"[01]{1,3}"
 LETTER = r"[A-Z]"
-SERIAL = r"\d{6,30}"
+SERIAL = r"[0-9A-Za-z]{6,30}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ _COMMAND = re.compile(rb"\^?[A-Z][A-Za-z0-9.,:+^-]*")
 _PI18_HEAD = re.compile(rb"\^D([0-9]{3})")
 _SHOWN = 16
 _CRC = 2
+_COUNTED = 3  # the number in the head of PI18 counts the fields, the CRC and CR
 _SHORTEST = 4  # ^0 or (B, and the CRC
 
 
@@ -40,8 +41,12 @@ def request(command: str) -> bytes:
 
 
 def answer(payload: str, end: bytes = b"\r") -> bytes:
-    """Frame the payload of a PI30 answer, as an inverter does."""
-    data = b"(" + payload.encode("ascii")
+    """Frame the payload of an answer, as `take_answer` gives it, as an inverter does."""
+    data = payload.encode("ascii")
+    if data[:2] == b"^D":
+        data = b"^D%03d" % (len(data) - 2 + _COUNTED) + data[2:]
+    elif data not in (b"^0", b"^1"):
+        data = b"(" + data
     return data + checksum(data) + end
 
 
@@ -113,7 +118,7 @@ def _pi18_payload(body: bytes) -> bytes:
     head = _PI18_HEAD.match(body)
     if head is None:
         raise FrameError(f"found {_shown(body)}, expected '(', '^D', '^0' or '^1'")
-    length = len(body) - 5 + 3  # the number counts the fields, the CRC and CR
+    length = len(body) - 5 + _COUNTED
     if int(head.group(1)) != length:
         raise FrameError(f"length is {head.group(1).decode()}, expected {length:03}")
     return b"^D" + body[5:]

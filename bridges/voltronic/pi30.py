@@ -106,10 +106,10 @@ def _status(field_15: Column) -> Answer:
         integer("country_code"),
         integer("grid_feed_w"),
     )
-    return Table(columns, 17, 32, "qpigs_extra", finish=net_current, finish_names=_NET).answer()
+    return Table(columns, 17, 32, "qpigs_extra", finish=net_current, finish_names=NET).answer()
 
 
-_NET = ("battery_a", "battery_w")
+NET = ("battery_a", "battery_w")
 STATUS = _status(number("battery_discharge_a"))
 # Revo units put the PV energy of the day, in Wh, where others have the discharge current.
 REVO_STATUS = _status(number("yield_today_kwh", 1000))
@@ -288,14 +288,14 @@ def _flags(found: re.Match[str]) -> Values:
     return values
 
 
-def _serial(found: re.Match[str]) -> Values:
-    """QSID: two digits say how many of the twenty that follow are the serial number."""
+def serial(found: re.Match[str]) -> Values:
+    """Read two digits, which say how many of those that follow are the serial number."""
     length, digits = int(found.group(1)), found.group(2)
     return {"serial": digits[:length] if 0 < length <= len(digits) else digits}
 
 
-def _clock(found: re.Match[str]) -> Values:
-    """QT; a clock that was never set gives no value."""
+def clock(found: re.Match[str]) -> Values:
+    """Read a clock; one that was never set gives no value."""
     time = "{}-{}-{}T{}:{}:{}".format(*found.groups())
     try:
         datetime.fromisoformat(time)
@@ -352,7 +352,7 @@ WARNINGS = ("alarms", "faults", "notices", "warning_bits", "fault_code", "fault"
 ANSWERS: dict[str, Answer] = {
     "QPI": _text("protocol", r"(PI\d{2}\w{0,12})", "the name of a protocol, such as PI30"),
     "QID": _text("serial", r"(\w{6,32})", "a serial number"),
-    "QSID": Answer(re.compile(r"(\d{2})(\d{6,30})\Z"), _serial, ("serial",), "a serial number"),
+    "QSID": Answer(re.compile(r"(\d{2})(\d{6,30})\Z"), serial, ("serial",), "a serial number"),
     "QVFW": _text("firmware", r"(?:VERFW:)?([0-9A-Fa-f]{1,8}\.[0-9A-Fa-f]{1,4})", "a version"),
     "QVFW2": _text("firmware_2", r"(?:VERFW2?:)?([0-9A-Fa-f]{1,8}\.[0-9A-Fa-f]{1,4})", "a version"),
     "QVFW3": _text("firmware_3", r"(?:VERFW3?:)?([0-9A-Fa-f]{1,8}\.[0-9A-Fa-f]{1,4})", "a version"),
@@ -384,9 +384,9 @@ ANSWERS: dict[str, Answer] = {
     "QOPPT": _hours("output_source_by_hour", meanings.OUTPUT_PRIORITIES, "qoppt_extra"),
     "QCHPT": _hours("charger_source_by_hour", meanings.CHARGER_PRIORITIES, "qchpt_extra"),
     "QT": Answer(
-        re.compile(r"(\d{4})" + r"(\d\d)" * 5 + r"\Z"), _clock, ("device_time",), "14 digits"
+        re.compile(r"(\d{4})" + r"(\d\d)" * 5 + r"\Z"), clock, ("device_time",), "14 digits"
     ),
-    "QPGS": Table(_PARALLEL, 27, 32, "qpgs_extra", finish=net_current, finish_names=_NET).answer(),
+    "QPGS": Table(_PARALLEL, 27, 32, "qpgs_extra", finish=net_current, finish_names=NET).answer(),
     "QBMS": Table(_BMS, 10, 12, "qbms_extra").answer(),
     "QBATCD": _text("battery_control_bits", r"([01]{3})", "3 bits"),
     **{command: _energy(name) for command, name in meanings.ENERGIES.items()},
