@@ -49,6 +49,7 @@ class Far:
         self.devices = {address: dict(told) for address, told in devices.items()}
         self.flags = 0x24
         self.log: list[Entry] = []
+        self.logs_between: tuple[int, int, int] | None = None  # while the log is being read
         self.many = True  # it gives many infos at once
         self.busy = 0  # so many of the next answers
         self.mute: set[int] = set()  # objects
@@ -107,7 +108,11 @@ class Far:
             if frame.object_id >= len(self.log):
                 return Error.OBJECT_NOT_FOUND
             self.flags &= ~1
-            return self.log[frame.object_id].pack()
+            entry = self.log[frame.object_id]
+            if self.logs_between:
+                self.logs(*self.logs_between)
+                self.logs_between = None
+            return entry.pack()
         if frame.object_type != Type.MULTI_INFO or not self.many:
             return Error.SERVICE_NOT_SUPPORTED
         values = {item: self._info(*item) for item in frame.question.items}

@@ -17,7 +17,6 @@ from tests.helpers import wait_until
 from tests.studer_far import BMS, BSP, VT, XT, Far, Near, connected
 
 CONTRACT = contract.load()
-NOW_S = 1_700_000_000
 
 
 def house() -> Far:
@@ -361,93 +360,12 @@ def test_the_portal_gets_its_turn_after_a_long_burst(monkeypatch: pytest.MonkeyP
     assert wire.did == ["asked", "rested", "asked", "asked"]
 
 
-# ---------------------------------------------------------------------- the message log
-
-
-def test_the_first_look_at_the_log_tells_no_history() -> None:
-    far = house()
-    far.logs(19, 101, NOW_S)
-    with connected(far) as near:
-        near.poll()
-        near.poll("slow")
-        assert near.events() == []
-
-
-def test_a_new_entry_of_the_log_is_told_once() -> None:
-    far = house()
-    far.logs(10, 501, NOW_S)
-    with connected(far, parts={"xt_2": "right"}) as near:
-        near.poll()
-        far.logs(0, 102, NOW_S + 60)
-        far.logs(19, 101, NOW_S + 90)
-        near.poll()
-        first, second = near.events()
-        assert first.name == "message_logged"
-        assert first.text == (
-            "battery low (message 0), logged 2023-11-14 22:14:20 by the clock of the installation"
-        )
-        assert first.details == {"severity": "warning", "subject": "right"}
-        assert second.details == {"severity": "error", "subject": "xcom_xt_1"}
-        assert near.events() == []
-        near.poll()
-        near.poll("slow")
-        assert near.events() == []
-        far.logs(999, 501, NOW_S + 95)
-        near.poll("slow")
-        [third] = near.events()
-        assert third.text.startswith("message 999, logged")
-        assert third.details == {"severity": "info", "subject": "xcom"}
-
-
-def test_an_entry_in_the_hour_that_comes_twice_is_told() -> None:
-    far = house()
-    far.logs(10, 501, NOW_S)
-    with connected(far) as near:
-        near.poll("slow")
-        far.logs(19, 101, NOW_S - 3600)
-        near.poll("slow")
-        assert len(near.events()) == 1
-
-
-def test_the_first_entry_ever_is_told() -> None:
-    far = house()
-    with connected(far) as near:
-        near.poll("slow")
-        assert far.count(Type.MESSAGE) == 1
-        near.bridge.forget()  # what has no log may have one later
-        far.logs(10, 501, NOW_S)
-        near.poll()
-        far.logs(19, 101, NOW_S + 5)
-        near.poll()
-        assert [event.details["severity"] for event in near.events()] == ["error"]
-
-
-def test_a_log_that_is_not_answered_costs_no_values() -> None:
-    far = house()
-    far.flags |= 1
-    with connected(far, timeout=0.1) as near:
-        far.mute = {0}  # the newest message
-        assert "xt_1" in near.poll()
-
-
-def test_messages_reach_the_contract() -> None:
-    far = house()
-    far.logs(10, 501, NOW_S)
-    with connected(far) as near:
-        near.poll()
-        far.logs(225, 601, NOW_S + 1)
-        near.poll()
-        [event] = near.events()
-        told = {"event": event.name, "text": event.text, **event.details}
-        assert CONTRACT.strict("event", told) == (told, {})
-
-
 # ---------------------------------------------------------------------- reading only
 
 
 def test_only_reading_goes_over_the_wire() -> None:
     far = house()
-    far.logs(10, 501, NOW_S)
+    far.logs(10, 501, 1_700_000_000)
     with connected(far) as near:
         for many in (True, False):
             far.many = many
