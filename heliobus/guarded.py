@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from heliobus.address import Address
+from heliobus.bridge import Lasting
 from heliobus.errors import FrameError, LinkError
 from heliobus.exchange import Silence
 from heliobus.link import Link, open_link
@@ -198,6 +199,9 @@ class Guarded:
         return link
 
     def _drop(self) -> None:
+        if isinstance(self._link, Lasting) and not self._closing.is_set():
+            self._link.renew()
+            return
         link, self._link = self._link, None
         if link is not None:
             link.close()

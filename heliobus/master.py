@@ -64,6 +64,6 @@ def open_master(url: str, *, line: Mapping[str, str] = MappingProxyType({})) -> 
         from heliobus.modbus_tcp import ModbusTcp
 
         return ModbusTcp(address)
-    from heliobus.rtu import Rtu
+    from heliobus.rtu import DialledRtu, Rtu
 
-    return Rtu(address, line)
+    return (DialledRtu if address.scheme == "listen" else Rtu)(address, line)

@@ -104,3 +104,11 @@ class Rtu(Guarded):
             f"{question}: no sound answer in {timeout_s:g} s, got '{seen.hex(' ')}';"
             " check baud rate and parity, and that no two devices have the same unit"
         )
+
+
+class DialledRtu(Rtu):
+    """The master of a line behind a serial server that dials in, whose port stays open."""
+
+    def renew(self) -> None:
+        """Let go of a connection that has failed."""
+        self._drop()

@@ -13,10 +13,12 @@ from subprocess import PIPE, Popen
 import pytest
 
 from heliobus import ports
-from heliobus.bridge import Group, Identity
+from heliobus.bridge import Group, Identity, Lasting
 from heliobus.calling import serve_dialling
 from heliobus.errors import FrameError, LinkError
 from heliobus.link import Link, Silence, ask, open_link
+from heliobus.master import Manner, open_master
+from heliobus.modbus import HOLDING, Read, rtu
 from heliobus.polled import Polled, Presence
 from heliobus.poller import Poller
 from heliobus.sample import Values
@@ -412,6 +414,25 @@ def test_who_dials_while_the_loop_waits_is_not_refused(
         caller.socket.close()
         assert room.change() is Presence.OFFLINE
     room.poller.stop()
+    with pytest.raises(ConnectionRefusedError):
+        Caller(port)
+
+
+def test_a_serial_server_with_registers_behind_it_may_dial_in_too(
+    port: int, call: Callable[[], Caller]
+) -> None:
+    url = f"listen://127.0.0.1:{port}"
+    read = Read(1, HOLDING, 0, 1)
+    answer = rtu(1, bytes([HOLDING, 2, 0, 42]))
+    with closing(open_master(url)) as master:
+        assert isinstance(master, Lasting)
+        for _ in range(2):
+            assert "called" in loss(lambda: master.read(read, Manner()))
+            caller = call()  # the port stays open: else this would be refused
+            caller.answer(answer)
+            assert master.read(read, Manner()) == (42,)
+            caller.socket.close()
+            assert "connection lost" in loss(lambda: master.read(read, Manner()))
     with pytest.raises(ConnectionRefusedError):
         Caller(port)
 

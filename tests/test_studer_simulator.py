@@ -1,8 +1,10 @@
 """The simulated Studer installation: its frames, its refusals, its powers, its faults."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
@@ -26,7 +28,7 @@ from bridges.studer.codec import (
     unpack,
 )
 from bridges.studer.simulator import SIMULATOR, VARIANTS, Simulator, simulate
-from heliobus import contract
+from heliobus import config, contract
 from heliobus.calling import serve_dialling
 from heliobus.errors import ConfigError, FrameError, LinkError
 from heliobus.exchange import Silence
@@ -37,8 +39,9 @@ from heliobus.polled import Polled, Presence
 from heliobus.poller import Poller
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
+from heliobus.simulated_site import SimulatedSite
 from heliobus.simulation import Service, serve_pty, serve_tcp
-from tests.helpers import free_port, wait_until
+from tests.helpers import ROOT, free_port, wait_until
 
 MIDNIGHT = 1_790_000_000 - 1_790_000_000 % 86400 + 0.0
 NOON, DAY_S = MIDNIGHT + 43_200, 86_400.0
@@ -452,3 +455,14 @@ def test_what_a_browser_says_is_no_value() -> None:
             wait_until(has_called, "the browser to call")
             with pytest.raises(Silence, match="bytes of something else"):
                 bridge.poll(link, "fast")
+
+
+def test_a_port_to_be_dialled_into_is_replaced_by_one_to_call(tmp_path: Path) -> None:
+    sample = ROOT / "bridges" / "studer" / "sample.yaml"
+    site = SimulatedSite(config.load(sample), tmp_path, clock=Clock())
+    site.open(free_port())
+    (device,) = site.settings.bridges["studer"].devices
+    assert device.link.startswith("socket://127.0.0.1:")
+    stop = threading.Event()
+    stop.set()
+    assert site.play(stop) == {"xcom": 0}
