@@ -19,7 +19,7 @@ BAUD: Final = 19200
 GAP_S: Final = 0.05
 # An answer that was given up is not expected any more after this time.
 _LATEST_S = 30.0
-_QUIET_S = 0.2
+_QUIET_S = 0.2  # after a damaged answer, whose rest may still come
 _MOST_GAPS = 20  # a line that never falls silent
 
 
@@ -30,9 +30,10 @@ class Bus:
     was given up. `serials` are the serial numbers that are known to be on it, by the address.
     """
 
-    def __init__(self, link: Link, *, gap_s: float = GAP_S) -> None:
+    def __init__(self, link: Link, *, gap_s: float = GAP_S, quiet_s: float = _QUIET_S) -> None:
         self._link = link
         self._gap_s = gap_s
+        self._quiet_s = quiet_s
         self.url, self.name = link.url, link.name
         self.serials: dict[int, str] = {}
         self._doubtful_until_s = 0.0
@@ -67,8 +68,8 @@ class Bus:
         if self._stray(self._gap_s):
             self.doubt()
 
-    def settle(self, quiet_s: float = _QUIET_S) -> None:
-        """Wait until nothing has come for a while."""
+    def settle(self, quiet_s: float) -> None:
+        """Wait until nothing has come for so long."""
         self._stray(quiet_s)
 
     def ask(
@@ -82,7 +83,7 @@ class Bus:
         """Give the one answer that comes, as `heliobus.exchange.ask` does. Raise LinkError."""
         try:
             answer = ask(
-                self._link, request, take, timeout_s=timeout_s, quiet_s=_QUIET_S, what=what
+                self._link, request, take, timeout_s=timeout_s, quiet_s=self._quiet_s, what=what
             )
         except FrameError:
             self.doubt()

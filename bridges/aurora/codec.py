@@ -44,7 +44,7 @@ RAW: Final = frozenset(
     {
         *("payload_hex", "text", "transmission_state", "transmission_state_code", "version"),
         *("flag_01_code", "flag_02_code", "switch_01_code", "switch_02_code", "whole_plant"),
-        *("dcdc_grid_v", "dcdc_grid_hz", "dcdc_bus_v", "grid_neutral_phase_v", "fan_06_rpm"),
+        *("dcdc_grid_v", "dcdc_grid_hz", "dcdc_bus_v", "grid_neutral_phase_v"),
         *("bulk_ring_reference_v", "panel_micro_v", "yield_7_days_kwh", "yield_days_kwh"),
         *("yield_10_s_kwh", "last_alarms", "setup", "setup_code", "input_type", "days"),
         *("junction_box_state_code",),

@@ -1,0 +1,176 @@
+"""Simulated Aurora inverters at the far end, and bridges to them, for the tests."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from bridges.aurora import Aurora
+from bridges.aurora.bus import Bus
+from bridges.aurora.frame import REQUEST
+from bridges.aurora.simulator import Simulator, simulate
+from heliobus.errors import FrameError
+from heliobus.house import House
+from heliobus.line import Faults, Simulated
+from heliobus.link import Link
+from heliobus.polled import Member, Polled, Presence
+from heliobus.poller import Poller
+from heliobus.sample import Values
+from heliobus.settings import DeviceSettings
+
+if TYPE_CHECKING:
+    from heliobus.bridge import Event
+
+# 2026-06-15 in the simulated house.
+MIDNIGHT_S = 1_781_481_600.0
+NOON_S = MIDNIGHT_S + 12 * 3600.0
+
+Respond = Callable[[bytes, bytes], bytes]
+
+
+class Clock:
+    """A clock that stands where it is put."""
+
+    def __init__(self, now_s: float = NOON_S) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Wire(Link):
+    """A line in memory. `respond` gets each request with what the inverters would answer.
+
+    What does not arrive at once never does: nobody waits here.
+    """
+
+    def __init__(self, far: Simulated, respond: Respond | None = None) -> None:
+        super().__init__("memory:", "memory")
+        self.far = far
+        self.respond = respond or (lambda _, answered: answered)
+        self.sent: list[bytes] = []
+        self.waiting = b""
+        self.broken = False
+
+    @property
+    def asked(self) -> list[tuple[int, int, int]]:
+        """Give address, command and first argument of each request."""
+        return [(sent[0], sent[1], sent[2]) for sent in self.sent]
+
+    def _send(self, data: bytes) -> None:
+        self._check()
+        self.sent.append(data)
+        self.waiting += self.respond(data, self.far.take(data))
+
+    def _receive(self, timeout_s: float) -> bytes:  # noqa: ARG002 - it all is there at once
+        self._check()
+        data, self.waiting = self.waiting, b""
+        return data
+
+    def _check(self) -> None:
+        if self.broken:
+            raise OSError("unplugged")
+
+    def _release(self) -> None:
+        self.broken = True
+
+
+def settings(name: str = "east", link: str = "memory:", /, **options: Any) -> DeviceSettings:
+    """Give the settings of a device."""
+    return DeviceSettings(name, 10.0, link, options)
+
+
+def far(
+    *devices: DeviceSettings, clock: Callable[[], float] | None = None, faults: Faults | None = None
+) -> Simulator:
+    """Give the inverters of a line, at noon."""
+    return simulate(devices or [settings()], house=House(clock or Clock()), faults=faults)
+
+
+class Roof:
+    """Bridges to the inverters of a line in memory."""
+
+    def __init__(
+        self, *devices: DeviceSettings, clock: Clock | None = None, respond: Respond | None = None
+    ) -> None:
+        devices = devices or (settings(),)
+        self.clock = clock or Clock()
+        self.far = far(*devices, clock=self.clock)
+        self.wire = Wire(self.far, respond)
+        self.bus = Bus(self.wire)
+        self.bridges = {device.name: Aurora(device) for device in devices}
+        Aurora.check_link("memory:", list(self.bridges.values()))
+
+    def poll(self, name: str = "east", group: str = "beat") -> Values:
+        """Poll one group of one device."""
+        return self.bridges[name].poll(self.bus, group)
+
+    def tries(self, name: str = "east", group: str = "beat") -> Values | None:
+        """Poll, and give None where that failed."""
+        with suppress(FrameError):
+            return self.poll(name, group)
+        return None
+
+
+class Heard:
+    """A simulated line that keeps all that reaches it."""
+
+    def __init__(self, far: Simulator) -> None:
+        self.far = far
+        self.bytes = b""
+
+    def take(self, data: bytes) -> bytes:
+        self.bytes += data
+        return self.far.take(data)
+
+    def sent(self, answer: bytes, *, whole: bool) -> None:
+        self.far.sent(answer, whole=whole)
+
+    @property
+    def requests(self) -> list[bytes]:
+        """Give the requests, each of ten bytes."""
+        return [self.bytes[at : at + REQUEST] for at in range(0, len(self.bytes), REQUEST)]
+
+
+class Seen:
+    """What a poller has said: samples, events, and how the devices are."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, list[Values]] = defaultdict(list)
+        self.presence: dict[str, Presence | None] = {}
+        self.events: SimpleQueue[tuple[str, Event]] = SimpleQueue()
+        self.polled: list[Polled] = []
+
+    def is_online(self, *names: str) -> bool:
+        return all(self.presence.get(name) is Presence.ONLINE for name in names)
+
+
+@contextmanager
+def polling(url: str, *devices: DeviceSettings) -> Iterator[Seen]:
+    """Poll devices of one link by a real poller."""
+    seen = Seen()
+    bridges = [Aurora(device) for device in devices]
+    Aurora.check_link(url, bridges)
+    seen.polled = [Polled(*each) for each in zip(devices, bridges, strict=True)]
+    for polled in seen.polled:
+        polled.allowed = True
+
+    def sample(member: Member, values: Values, _: float) -> None:
+        seen.samples[member.name].append(values)
+
+    def change(member: Member) -> None:
+        seen.presence[member.name] = member.presence
+
+    poller = Poller(
+        url,
+        seen.polled,
+        on_sample=sample,
+        on_change=change,
+        on_event=lambda device, event: seen.events.put((device.name, event)),
+    )
+    poller.start()
+    try:
+        yield seen
+    finally:
+        poller.stop()
