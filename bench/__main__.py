@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from bench import hearing, keeping, living, quick, registers, storing
+from bench import can, hearing, keeping, living, quick, registers, storing
 
 ROUNDS = 5
 _HERE = Path(__file__).parent
@@ -51,6 +51,7 @@ BENCHES: Mapping[Callable[[Path], dict[str, float]], tuple[str, ...]] = MappingP
         hearing.kept: ("kept_topics",),
         registers.refresh: ("refresh", "refresh_planned", "refresh_singly"),
         **{bench: bench.figures for bench in registers.BENCHES},
+        can.listening: ("can_cpu", "can_missed"),
         **{bench: bench.figures for bench in storing.BENCHES},
     }
 )

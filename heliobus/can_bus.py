@@ -8,6 +8,7 @@ sent. python-can carries SocketCAN. An adapter on a serial port is a `Link`: one
 python-can, and a damaged line costs that line.
 """
 
+import errno
 import logging
 import threading
 import time
@@ -312,7 +313,7 @@ def _open_socketcan(address: Address) -> Source:
     try:
         return _Bus(address.name, SocketcanBus(address.host))
     except OSError as error:
-        raise LinkError(f"{address.host}: {_lost(address.host, error)}") from error
+        raise LinkError(f"{address.host}: {_unopened(address.host, error)}") from error
 
 
 def _open_virtual(address: Address) -> Source:
@@ -343,6 +344,15 @@ def _is_can(interface: Path) -> bool:
 
 def _up(name: str) -> str:
     return f"sudo ip link set {name} up type can bitrate {USUAL_BITRATE} restart-ms 100"
+
+
+def _unopened(name: str, error: OSError) -> str:
+    if error.errno == errno.EAFNOSUPPORT:
+        return (
+            "there is no CAN here; type `sudo modprobe can_raw`. In a systemd unit of your own"
+            " RestrictAddressFamilies must name AF_CAN; a container needs the host's network"
+        )
+    return _lost(name, error)
 
 
 def _lost(name: str, error: Exception) -> str:

@@ -198,7 +198,7 @@ def test_what_a_profile_reads_is_simulated(profile: str | None, variant: str) ->
 
 
 def test_a_variant_that_is_not_known_is_refused() -> None:
-    with pytest.raises(ConfigError, match="found .v3., expected one of pylontech_lv, "):
+    with pytest.raises(ConfigError, match=r"found .v3., expected one of pylontech_lv, "):
         SIMULATOR("v3")
 
 
