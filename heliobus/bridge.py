@@ -82,6 +82,10 @@ class Lasting(Protocol):
         """Let go of what has failed; the loop goes on with this port, and does not open another."""
         ...
 
+    def look(self) -> None:
+        """Raise LinkError where what was there is over; called between the polls."""
+        ...
+
 
 P_contra = TypeVar("P_contra", bound=Port, contravariant=True)
 

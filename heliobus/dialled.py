@@ -47,6 +47,10 @@ class Dialled(Link):
             if self._asked:
                 self._hang_up()
 
+    def look(self) -> None:
+        """Raise LinkError where another has called meanwhile, or nobody is there."""
+        self._guard(lambda _: self._connected(), None)
+
     # ------------------------------------------------------------------ as a link
 
     def _send(self, data: bytes) -> None:

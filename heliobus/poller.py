@@ -185,7 +185,7 @@ class Poller:
                 return
             due_s, group, device = min(turns, key=lambda turn: turn[0])
             if due_s > now_s:
-                self._pause(due_s - now_s)
+                self._rest(link, due_s - now_s)
                 continue
             self._ask(link, device, group)
 
@@ -280,6 +280,14 @@ class Poller:
         if member.presence is not presence:
             member.presence = presence
             self._on_change(member)
+
+    def _rest(self, link: Port, seconds: float) -> None:
+        """Wait; a device that dials in anew does not wait as long as one that is silent."""
+        if isinstance(link, Lasting):
+            self._pause(min(seconds, LONGEST_RENEW_S))
+            link.look()
+        else:
+            self._pause(seconds)
 
     def _pause(self, seconds: float) -> None:
         self._wake.wait(seconds)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from heliobus.address import Address
+from heliobus.bridge import Lasting
 from heliobus.errors import FrameError, LinkError
 from heliobus.exchange import Echo, Silence
 from heliobus.guarded import Guarded
@@ -112,3 +113,8 @@ class DialledRtu(Rtu):
     def renew(self) -> None:
         """Let go of a connection that has failed."""
         self._drop()
+
+    def look(self) -> None:
+        """Raise LinkError where another has called meanwhile."""
+        if isinstance(self._link, Lasting):
+            self._link.look()

@@ -350,7 +350,9 @@ class Lines:
 
     kind = "sensor"
     identity = Identity()
-    groups = (Group("beat", 0.05, 0.01),)
+
+    def __init__(self, every_s: float) -> None:
+        self.groups = (Group("beat", every_s, 0.01),)
 
     def poll(self, link: Link, _group: str) -> Values:
         return {"x": int(ask(link, QUESTION, take, timeout_s=1, quiet_s=0.02)[1:])}
@@ -361,10 +363,10 @@ class Lines:
 class Room:
     """A loop on a port into which a device dials, and what it said."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, every_s: float = 0.05) -> None:
         self.samples: SimpleQueue[Values] = SimpleQueue()
         self.changes: SimpleQueue[Presence | None] = SimpleQueue()
-        device = Polled(DeviceSettings("device", 0.05, ""), Lines())
+        device = Polled(DeviceSettings("device", every_s, ""), Lines(every_s))
         device.allowed = True
         self.poller = Poller(
             url,
@@ -447,3 +449,17 @@ def test_a_device_that_has_restarted_goes_on_with_its_new_connection(
     call().answer()
     assert room.change() is Presence.OFFLINE
     assert room.change() is Presence.ONLINE
+
+
+def test_a_device_that_calls_anew_does_not_wait_for_its_next_turn(
+    port: int, call: Callable[[], Caller]
+) -> None:
+    room = Room(f"listen://127.0.0.1:{port}", every_s=3600)
+    room.poller.start()
+    assert room.change() is Presence.OFFLINE
+    call().answer()
+    assert room.change() is Presence.ONLINE
+    call().answer()
+    assert room.change() is Presence.OFFLINE
+    assert room.change() is Presence.ONLINE
+    room.poller.stop()
