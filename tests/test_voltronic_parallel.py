@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bridges.voltronic import Voltronic
+from bridges.voltronic.codec import decode
 from bridges.voltronic.frame import answer, request
 from bridges.voltronic.simulator import VARIANTS, Simulator, Variant, simulate
 from heliobus.bridge import Gateway, Parts
@@ -107,6 +108,24 @@ def test_every_value_obeys_the_contract(variant: Variant) -> None:
 def test_the_fields_of_newer_units_are_more() -> None:
     assert "pv_02_v" in told(units(), wired(THREE))["unit_1"]
     assert "pv_02_v" not in told(units(2), wired(TWO_OLD))["unit_1"]
+
+
+def test_the_current_of_one_input_is_the_battery_s_side_and_that_of_two_is_not() -> None:
+    old, new = decode("QPGS0", TWIN), decode("QPGS0", TWIN + " 275.3 02")
+    assert (old["pv_charge_a"], "pv_01_a" in old) == (1, False)
+    assert (new["pv_01_a"], new["pv_02_a"], new["pv_02_v"]) == (1, 2, 275.3)
+    assert "pv_charge_a" not in new
+
+
+def test_the_bits_of_a_unit_say_what_charges_and_whether_the_load_is_on() -> None:
+    values = decode("QPGS0", TWIN)
+    assert values["parallel_status_bits"] == "10100010"
+    assert (values["scc_ok"], values["solar_charging"], values["grid_charging"]) == (
+        True,
+        True,
+        False,
+    )
+    assert (values["load_on"], values["settings_changed"]) == (True, False)
 
 
 def test_a_unit_in_trouble_says_so() -> None:
@@ -408,6 +427,14 @@ def test_a_faulty_line_gives_each_unit_its_own_values_or_none(kind: str) -> None
     assert set(found) == {"", *UNITS}
     for unit in UNITS:
         assert [values for values in found[unit] if values != expected[unit]] == []
+
+
+def test_what_simulates_an_entry_has_the_units_that_its_owner_names() -> None:
+    parts = {"55355535553555": "left", "unit_2": "middle"}
+    settings = DeviceSettings("axpert", 5.0, "", {"parallel": 3, "parts": parts})
+    bridge = Voltronic(settings)
+    found = told(bridge, Wire(simulate([settings], house=House(lambda: NOON))))
+    assert set(found) == {"", "55355535553555", "unit_2", "unit_3"}
 
 
 def test_what_simulates_an_entry_has_as_many_units_as_it_says() -> None:

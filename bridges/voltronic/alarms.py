@@ -120,6 +120,8 @@ FAULTS: dict[int, str] = {
     86: "parallel_output_mode_differs",
 }
 
+WARNINGS = ("alarms", "faults", "notices", "warning_bits", "fault_code", "fault")
+
 
 def read_warnings(found: re.Match[str]) -> Values:
     """Read QPIWS: 32 or 36 positions, `1` = raised."""

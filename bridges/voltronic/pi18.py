@@ -7,7 +7,7 @@ numbers of PI30 with other meanings.
 import re
 
 from bridges.voltronic import meanings
-from bridges.voltronic.alarms import FAULTS, read_pi18_warnings
+from bridges.voltronic.alarms import FAULTS, WARNINGS, read_pi18_warnings
 from bridges.voltronic.columns import (
     PI18,
     Answer,
@@ -17,7 +17,7 @@ from bridges.voltronic.columns import (
     integer,
     yes,
 )
-from bridges.voltronic.pi30 import NET, WARNINGS, clock, net_current, serial
+from bridges.voltronic.readings import NET, clock, net_current, serial
 
 _MODES = {0: "power_on", 1: "standby", 2: "bypass", 3: "battery", 4: "fault", 5: "hybrid"}
 _OUTPUT_PRIORITIES = {0: "solar_utility_battery", 1: "solar_battery_utility"}

@@ -6,16 +6,13 @@ PI30, never widths: the number of fields decides, and what follows the known one
 """
 
 import re
-from datetime import datetime
 
 from bridges.voltronic import meanings
-from bridges.voltronic.alarms import FAULTS, read_warnings
+from bridges.voltronic.alarms import WARNINGS, read_warnings
 from bridges.voltronic.columns import (
-    BITS,
     DECIMAL,
     FEW_BITS,
     NUMBER,
-    SERIAL,
     Answer,
     Column,
     Table,
@@ -31,6 +28,8 @@ from bridges.voltronic.columns import (
     unknown,
     yes,
 )
+from bridges.voltronic.pi30_units import PARALLEL
+from bridges.voltronic.readings import NET, clock, net_current, pv_current, serial
 
 # No heat sink is hotter: 1 to 3 kVA units send the sensor's converter value (0620) instead.
 _HOTTEST_C = 200
@@ -44,27 +43,6 @@ def _heatsink() -> Column:
         (celsius if cold else raw).write(values, found)
 
     return Column(NUMBER, ("heatsink_c", "heatsink_adc_code"), write)
-
-
-def _pv_current(pv: str) -> Column:
-    """Read a PV current: whole amperes are the battery's side, decimals the panels' side."""
-    panels, battery = number(pv), number("pv_charge_a")
-
-    def write(values: Values, found: str) -> None:
-        (panels if "." in found else battery).write(values, found)
-
-    return Column(NUMBER, (pv, "pv_charge_a"), write)
-
-
-def net_current(values: Values) -> None:
-    """Add the battery current and power, positive = charging."""
-    charge, discharge = values.get("battery_charge_a"), values.get("battery_discharge_a")
-    if not isinstance(charge, int | float) or not isinstance(discharge, int | float):
-        return
-    values["battery_a"] = charge - discharge
-    battery_v = values.get("battery_v")
-    if isinstance(battery_v, int | float):
-        values["battery_w"] = round(battery_v * (charge - discharge))
 
 
 def _status(field_15: Column) -> Answer:
@@ -81,7 +59,7 @@ def _status(field_15: Column) -> Answer:
         number("battery_charge_a"),
         number("soc_percent"),
         _heatsink(),
-        _pv_current("pv_01_a"),
+        pv_current("pv_01_a"),
         number("pv_01_v"),
         number("scc_01_battery_v"),
         field_15,
@@ -109,7 +87,6 @@ def _status(field_15: Column) -> Answer:
     return Table(columns, 17, 32, "qpigs_extra", finish=net_current, finish_names=NET).answer()
 
 
-NET = ("battery_a", "battery_w")
 STATUS = _status(number("battery_discharge_a"))
 # Revo units put the PV energy of the day, in Wh, where others have the discharge current.
 REVO_STATUS = _status(number("yield_today_kwh", 1000))
@@ -212,38 +189,6 @@ _OLD_CHARGER = (
     choice("charge_state", meanings.CHARGE_STATES),
 )
 
-_PARALLEL = (
-    yes("parallel_present"),
-    text("serial", SERIAL),
-    mode(meanings.MODES),
-    choice("fault", FAULTS),
-    decimal("grid_v"),
-    decimal("grid_hz"),
-    decimal("output_v"),
-    decimal("output_hz"),
-    integer("output_va"),
-    integer("output_w"),
-    integer("load_percent"),
-    decimal("battery_v"),
-    number("battery_charge_a"),
-    number("soc_percent"),
-    number("pv_01_v"),
-    number("total_charge_a"),
-    integer("total_output_va"),
-    integer("total_output_w"),
-    integer("total_load_percent"),
-    text("parallel_status_bits", BITS),
-    choice("output_mode", meanings.OUTPUT_MODES),
-    choice("charger_source_priority", meanings.CHARGER_PRIORITIES),
-    integer("charge_limit_a"),
-    integer("charge_limit_max_a"),
-    integer("grid_charge_limit_a"),
-    _pv_current("pv_01_a"),
-    number("battery_discharge_a"),
-    decimal("pv_02_v"),
-    number("pv_02_a"),
-)
-
 _PV2 = (decimal("pv_02_a"), decimal("pv_02_v"), integer("pv_02_w"))
 # Split-phase units and those with three PV inputs answer QPIGS2 in layouts of their own.
 _OTHER_PV2 = tuple(unknown("qpigs2_fields", token) for token in [DECIMAL] * 2 + [NUMBER] * 9)
@@ -286,22 +231,6 @@ def _flags(found: re.Match[str]) -> Values:
     values["flags_enabled"] = list(enabled)
     values["flags_disabled"] = list(disabled)
     return values
-
-
-def serial(found: re.Match[str]) -> Values:
-    """Read two digits, which say how many of those that follow are the serial number."""
-    length, digits = int(found.group(1)), found.group(2)
-    return {"serial": digits[:length] if 0 < length <= len(digits) else digits}
-
-
-def clock(found: re.Match[str]) -> Values:
-    """Read a clock; one that was never set gives no value."""
-    time = "{}-{}-{}T{}:{}:{}".format(*found.groups())
-    try:
-        datetime.fromisoformat(time)
-    except ValueError:
-        return {}
-    return {"device_time": time}
 
 
 def _whole(pattern: str, write: Write, names: tuple[str, ...], expected: str) -> Answer:
@@ -347,7 +276,6 @@ def _hours(name: str, meanings: dict[int, str], extra: str) -> Answer:
     return Answer(re.compile(r"\d(?: +\d){24,31} *\Z"), read, (name, extra), "25 to 32 digits")
 
 
-WARNINGS = ("alarms", "faults", "notices", "warning_bits", "fault_code", "fault")
 # Every PI30 command that is known; energies and QPGS without the date or number behind them.
 ANSWERS: dict[str, Answer] = {
     "QPI": _text("protocol", r"(PI\d{2}\w{0,12})", "the name of a protocol, such as PI30"),
@@ -386,7 +314,7 @@ ANSWERS: dict[str, Answer] = {
     "QT": Answer(
         re.compile(r"(\d{4})" + r"(\d\d)" * 5 + r"\Z"), clock, ("device_time",), "14 digits"
     ),
-    "QPGS": Table(_PARALLEL, 27, 32, "qpgs_extra", finish=net_current, finish_names=NET).answer(),
+    "QPGS": PARALLEL,
     "QBMS": Table(_BMS, 10, 12, "qbms_extra").answer(),
     "QBATCD": _text("battery_control_bits", r"([01]{3})", "3 bits"),
     **{command: _energy(name) for command, name in meanings.ENERGIES.items()},

@@ -34,8 +34,14 @@ def _status(unit: Unit, _: str) -> str:
 
 
 def _second(unit: Unit, _: str) -> str:
-    pv_w, pv_v = unit.pv_w * 0.4, unit.pv_v * 0.9
-    return f"{pv_w / pv_v if pv_v else 0.0:04.1f} {pv_v:05.1f} {pv_w:05.0f} "
+    pv_a, pv_v = _second_input(unit)
+    return f"{pv_a:04.1f} {pv_v:05.1f} {pv_a * pv_v:05.0f} "
+
+
+def _second_input(unit: Unit) -> tuple[float, float]:
+    """Give the current and the voltage of the second string, 0.4 of the panels."""
+    pv_v = unit.pv_v * 0.9
+    return unit.pv_w * 0.4 / pv_v if pv_v else 0.0, pv_v
 
 
 def _ratings(unit: Unit, _: str) -> str:
@@ -82,9 +88,13 @@ def _parallel(unit: Unit, command: str) -> str:
         return f"{own}{totals} 00000000 0 0 010 110 02 00 000"
     charging = there.pv_w >= 1.0
     bits = f"{charging:d}{unit.house.on_mains:d}{charging:d}00{not unit.house.on_mains:d}10"
-    side_a = there.pv_w / unit.house.battery_v
-    tail = f" {bits} {unit.variant.mode} 3 080 120 030 {side_a:02.0f} {there.discharge_a:03.0f}"
-    return own + totals + tail + (f" {there.pv_v * 0.9:05.1f} 00" if unit.variant.second_pv else "")
+    pv_a, tail = there.pv_w / unit.house.battery_v, ""
+    if unit.variant.second_pv:
+        second_a, second_v = _second_input(there)
+        pv_a = there.pv_w * 0.6 / there.pv_v if there.pv_v else 0.0
+        tail = f" {second_v:05.1f} {second_a:02.0f}"
+    set_to = f"{unit.variant.mode} 3 080 120 030"
+    return f"{own}{totals} {bits} {set_to} {pv_a:02.0f} {there.discharge_a:03.0f}{tail}"
 
 
 def _one_of_several(unit: Unit) -> str:

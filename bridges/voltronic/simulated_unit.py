@@ -1,5 +1,6 @@
 """Simulated inverters in the house: one, or several in parallel that share its loads and panels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heliobus.house import House
@@ -39,14 +40,14 @@ class Plant:
     What is away is carried by the others. The unit on the cable is the first, whatever its number.
     """
 
-    def __init__(self, house: House, name: str, variant: Variant, serial: int) -> None:
+    def __init__(self, house: House, name: str, variant: Variant, serials: Sequence[str]) -> None:
         self.house = house
         self.variant = variant
         self.inverter = house.inverter(name, pv_w=PV_PEAK_W * variant.units)
         self.counters = house.count(
             lambda: {"pv": self.inverter.pv_w, "load": self.inverter.output_w}
         )
-        self.units = [Unit(self, k, f"{serial + k}") for k in range(variant.units)]
+        self.units = [Unit(self, at, serials[at]) for at in range(variant.units)]
         self.warning_bits: set[int] = set()
         self.away: set[int] = set()
         self.order = list(range(variant.units))

@@ -89,11 +89,12 @@ class Simulator:
         name: str = "inverter",
         house: House | None = None,
         faults: Faults | None = None,
-        serial: int = _SERIAL,
+        serials: Sequence[str] = (),
     ) -> None:
         self.variant = variant if isinstance(variant, Variant) else _known(variant)
         self.house = house or House()
-        self.plant = Plant(self.house, name, self.variant, serial)
+        serials = [*serials, *(f"{_SERIAL + at}" for at in range(self.variant.units))]
+        self.plant = Plant(self.house, name, self.variant, serials)
         self.answered_polls = 0
         self.asked: Counter[str] = Counter()
         self.refused = set(self.variant.refuses) | (_PARALLEL if self.variant.units == 1 else set())
@@ -182,6 +183,8 @@ def simulate(
     if options.get("layout") == "revo":
         variant = "revo"
     model = replace(_known(variant), units=options.get("parallel", 1))
-    # No two in a house have the same number.
+    # Those that the owner names, and others of which no two in a house are the same.
+    named = [name for name in options.get("parts", {}) if name.isdigit()]
     serial = _SERIAL + 10 * (crc32(device.name.encode()) % 1_000_000)
-    return Simulator(model, name=device.name, house=house, faults=faults, serial=serial)
+    serials = [*named, *(f"{serial + at}" for at in range(model.units))]
+    return Simulator(model, name=device.name, house=house, faults=faults, serials=serials)
