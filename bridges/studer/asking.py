@@ -27,7 +27,8 @@ class Asker:
         self.flags: int | None = None
         self._timeout_s = timeout_s
         self._owed: set[Question] = set()  # without an answer in time, which may still come
-        self._tag = 0
+        # Not what an earlier run of ours began with: its answers may still be on the way.
+        self._tag = time.time_ns() // 1_000_000 % _TAGS
         self._burst_s = self._ended_s = 0.0
 
     def ask(self, link: Wire, question: Question) -> bytes:
