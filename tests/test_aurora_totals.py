@@ -118,6 +118,17 @@ def test_a_missed_beat_costs_the_total_its_power() -> None:
         roof.poll("all")
 
 
+def test_over_a_lost_link_nothing_is_added_up() -> None:
+    roof = Roof(*DEVICES)
+    for name in ("east", "west"):
+        roof.poll(name)
+        roof.poll(name, "energy")
+    for bridge in roof.bridges.values():
+        bridge.forget()
+    roof.poll("east")
+    assert roof.poll("all") == {"mode": "running"}
+
+
 def test_through_the_night_a_total_keeps_what_cannot_change() -> None:
     roof = Roof(*DEVICES, clock=Clock(MIDNIGHT_S + 19 * 3600.0 - 480))
     for name in ("east", "west"):

@@ -183,7 +183,7 @@ class Aurora:
     def forget(self) -> None:
         """Doubt what was learned: another inverter may be there. Who sleeps, sleeps on."""
         self._asker.forget()
-        if self._said.presence is not Presence.ASLEEP:
+        if self._said.presence is Presence.ONLINE:
             self._said = Said(self.name)
 
     def asleep(self, *, lost: bool) -> Values | None:

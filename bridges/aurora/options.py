@@ -10,7 +10,6 @@ from heliobus.quantities import seconds
 _ADDRESS, _TIMEOUT_S, _RETRIES = 2, 1.0, 2
 # Those of the display; 1 was seen to work as well.
 _USUAL = range(2, 64)
-_OF_INVERTERS = ("address", "timeout", "retries", "read_alarms", "temperatures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +30,6 @@ class Options:
         total = (total,) if isinstance(total, str) else tuple(total)
         if "total" in options and not total:
             raise ConfigError("total: is empty, expected names of inverters, or all")
-        if total and (strange := [key for key in _OF_INVERTERS if key in options]):
-            raise ConfigError(f"{strange[0]}: a total asks nothing itself; delete it")
         return cls(
             address=options.get("address", _ADDRESS),
             timeout_s=seconds(options.get("timeout", _TIMEOUT_S)),
@@ -45,6 +42,6 @@ class Options:
     @property
     def warnings(self) -> Sequence[str]:
         """Say what looks wrong, and may be right."""
-        if self.address in _USUAL:
+        if self.total or self.address in _USUAL:
             return ()
         return (f"address: found {self.address}; displays offer 2 to 63, check yours",)

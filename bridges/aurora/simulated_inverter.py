@@ -78,6 +78,7 @@ class Inverter:
         self._array = house.array(name, variant.peak_w, coupled=True)
         self._counted = house.count(lambda: {"pv": self._array.w})
         self._peak_w = self._peak_today_w = 0.0
+        self._warned = 0
         house.watch(self._watch)
         self._measures = self._made_measures()
 
@@ -172,6 +173,10 @@ class Inverter:
         return float(getattr(self._counted, span)["pv"])
 
     def _watch(self, is_new: bool) -> None:  # noqa: FBT001 - as the house calls it
+        alarm = 0 if self._sleeps() else self._state()[1]
+        if alarm and alarm != self._warned:
+            self.warn(alarm)
+        self._warned = alarm
         self._peak_today_w = 0.0 if is_new else max(self._peak_today_w, self._array.w)
         self._peak_w = max(self._peak_w, self._array.w)
 

@@ -89,7 +89,8 @@ def simulate(
     made, plays = {}, {}
     for device in devices:
         options = device.options
-        if "total" in options:
+        if options.get("total"):
+            plays[device.name] = "sum"
             continue
         plays[device.name] = variant = str(options.get("simulate", _USUAL))
         inverter = Inverter(device.name, _variant(variant, f"{device.name}: simulate"), house)
