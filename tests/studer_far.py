@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from bridges.studer import Studer
@@ -52,8 +53,10 @@ class Far:
         self.logs_between: tuple[int, int, int] | None = None  # while the log is being read
         self.many = True  # it gives many infos at once
         self.busy = 0  # so many of the next answers
-        self.mute: set[int] = set()  # objects
+        self.mute: set[int] = set()  # objects and devices
         self.silent = False
+        self.own_name = False  # it refuses in its own name
+        self.odd = False  # many infos at once come in another shape
         self.before = b""  # what comes before each answer
         self.late = False  # each answer comes only after the next request
         self.asked: list[Frame] = []
@@ -65,7 +68,7 @@ class Far:
         out = b""
         for frame in self._stream.feed(data):
             self.asked.append(frame)
-            if self.silent or frame.object_id in self.mute:
+            if self.silent or {frame.object_id, frame.target} & self.mute:
                 continue
             said = self._answer(frame)
             if self.late:
@@ -83,7 +86,8 @@ class Far:
             return refusal(frame, Error.GATEWAY_BUSY, flags=self.flags)
         data = self._data(frame)
         if isinstance(data, int):
-            return refusal(frame, data, flags=self.flags)
+            asked = replace(frame, target=GATEWAY) if self.own_name else frame
+            return refusal(asked, data, flags=self.flags)
         return answer(frame, data, flags=self.flags)
 
     def _data(self, frame: Frame) -> bytes | int:
@@ -116,7 +120,7 @@ class Far:
         if frame.object_type != Type.MULTI_INFO or not self.many:
             return Error.SERVICE_NOT_SUPPORTED
         values = {item: self._info(*item) for item in frame.question.items}
-        return Infos(0x20, 1_700_000_000, values).pack()
+        return Infos(0x20, 1_700_000_000, values).pack() + (b"?" if self.odd else b"")
 
     def _info(self, number: int, device: int) -> float | None:
         first = {3: 100, 7: 600, 11: 300, 15: 700}[number // 1000]

@@ -1,12 +1,10 @@
 """The bridge to Studer installations, against a gateway that speaks bytes."""
 
 import logging
-import time
 
 import pytest
 
 from bridges.studer import Studer
-from bridges.studer.asking import Asker
 from bridges.studer.codec import READ, Question, Type, answer, find, request
 from heliobus import contract
 from heliobus.bridge import Gateway, Identity, Reporter
@@ -126,6 +124,28 @@ def test_the_search_ends_at_the_first_address_without_a_device() -> None:
         assert sought == [101, 102, 301, 701, 601, 601]
 
 
+def test_a_gateway_may_refuse_in_its_own_name() -> None:
+    far = house()
+    far.own_name = True
+    with connected(far) as near:
+        assert set(near.poll()) == {"", "xt_1", "xt_2", "vt_1", "bms"}
+        far.many = False
+        near.bridge.forget()
+        far.devices.pop(101)
+        far.devices.pop(102)
+        assert set(near.poll()) == {"", "vt_1", "bms"}
+
+
+def test_a_gateway_may_say_nothing_of_what_is_not_there() -> None:
+    far = Far({101: XT, 601: BMS})
+    far.mute = {102, 301, 701}
+    with connected(far, timeout=0.1) as near:
+        assert set(near.poll()) == {"", "xt_1", "bms"}
+        far.asked.clear()
+        near.poll("settings")
+        assert not {frame.target for frame in far.asked} & far.mute
+
+
 def test_what_was_added_is_found_later() -> None:
     far = Far({101: XT})
     with connected(far) as near:
@@ -235,20 +255,6 @@ def _polled(near: Near) -> dict[str, dict[str, object]]:
         return {}
 
 
-def test_the_same_question_is_not_asked_again_before_something_else_was_answered() -> None:
-    far = Far({101: XT})
-    far.many = False
-    with connected(far, timeout=0.1) as near:
-        near.poll()
-        far.mute = {3000}
-        with pytest.raises(Silence, match="no answer to info 3000 of device 101"):
-            near.poll()
-        far.mute = set()
-        far.asked.clear()
-        near.poll()
-        assert [frame.object_id for frame in far.asked[:2]] == [3005, 3000]
-
-
 # ---------------------------------------------------------------------- what a gateway cannot
 
 
@@ -263,6 +269,15 @@ def test_a_gateway_that_refuses_many_at_once_is_asked_one_by_one(
         near.poll("slow")
     assert far.count(Type.MULTI_INFO) == 1
     assert "reading its values one by one" in caplog.text
+
+
+def test_a_gateway_that_tells_many_at_once_in_another_shape_is_asked_one_by_one() -> None:
+    far = house()
+    far.odd = True
+    with connected(far) as near:
+        assert near.poll()["xt_1"]["output_w"] == 1000.0
+        near.poll()
+    assert far.count(Type.MULTI_INFO) == 1
 
 
 def test_what_a_device_does_not_have_is_not_asked_for_again() -> None:
@@ -324,40 +339,6 @@ def test_a_code_that_is_none_costs_its_field() -> None:
         assert "mode" not in values
         assert "grid_connected" not in values
         assert values["battery_v"] == 51.5
-
-
-class Answering:
-    """A wire whose far end answers at once. `did` is what was done with it, in order."""
-
-    def __init__(self) -> None:
-        self.did: list[str] = []
-        self._got = b""
-
-    def write(self, data: bytes) -> None:
-        self.did.append("asked")
-        self._got = answer(find(data)[0][0], bytes(4))
-
-    def read(self, timeout_s: float) -> bytes:
-        got, self._got = self._got, b""
-        if not got:
-            self.did.append("rested")
-            time.sleep(timeout_s)
-        return got
-
-    def drain(self) -> bytes:
-        return b""
-
-
-def test_the_portal_gets_its_turn_after_a_long_burst(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridges.studer.asking._AIR_S", 0.05)
-    wire, asker = Answering(), Asker(1.0)
-    asker.ask(wire, Question.info(101, 3000))
-    monkeypatch.setattr("bridges.studer.asking._BURST_S", -1.0)  # it has lasted too long
-    asker.ask(wire, Question.info(101, 3000))
-    assert wire.did == ["asked", "rested", "asked"]
-    monkeypatch.setattr("bridges.studer.asking._AIR_S", 0.0)  # there was as long a pause
-    asker.ask(wire, Question.info(101, 3000))
-    assert wire.did == ["asked", "rested", "asked", "asked"]
 
 
 # ---------------------------------------------------------------------- reading only

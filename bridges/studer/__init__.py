@@ -8,6 +8,7 @@ that could.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from bridges.studer.asking import Asker
 from bridges.studer.codec import GATEWAY, FrameFlag, Question, Refused
@@ -17,6 +18,7 @@ from bridges.studer.objects import FAMILIES, FAST, IDENTITY, SETTINGS, SLOW, Val
 from bridges.studer.reading import Device, Reader
 from heliobus.bridge import Event, Group, Identity, Part, Parts
 from heliobus.errors import ConfigError, FrameError
+from heliobus.exchange import Silence
 from heliobus.link import Link, open_link
 from heliobus.quantities import seconds
 from heliobus.settings import DeviceSettings
@@ -106,6 +108,7 @@ class Studer:
     def forget(self) -> None:
         """Doubt what was learned: another gateway may be there, or one with other devices."""
         self._devices = []
+        self._asker.forget()
         self._reader.forget()
         self._log.forget()
         self._guid = ""
@@ -121,10 +124,8 @@ class Studer:
         """Find what was added, and hear who all are."""
         self._add(self._reader.find(link, self._devices))
         if not self._guid:
-            try:
+            with suppress(Refused, Silence):  # not every gateway has one
                 self._guid = self._asker.ask(link, Question.guid()).hex()
-            except Refused:
-                self._guid = ""
         strangers = [one for one in self._devices if self._parts[one.part].identity == Identity()]
         for part, said in self._reader.read(link, strangers, IDENTITY).items():
             about = self._parts[part]

@@ -31,6 +31,10 @@ class Asker:
         self._tag = time.time_ns() // 1_000_000 % _TAGS
         self._burst_s = self._ended_s = 0.0
 
+    def forget(self) -> None:
+        """Forget what the gateway was like: another may be there."""
+        self.flags = None
+
     def ask(self, link: Wire, question: Question) -> bytes:
         """Give the data of an answer. Raise Refused, Silence, Echo, LinkError."""
         for pause_s in _BUSY_PAUSES_S:

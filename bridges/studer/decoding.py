@@ -3,11 +3,11 @@
 from functools import cache
 
 from bridges.studer.codec import (
+    READ,
     Entry,
     Format,
     Frame,
     Infos,
-    Question,
     Type,
     find,
     unpack,
@@ -29,7 +29,7 @@ def decode_line(request: bytes | None, response: bytes) -> _Decoded:
     """
     asked = None if request is None else _one(request, "request", is_answer=False)
     answer = _answer(response, asked)
-    if answer.service != 1:
+    if answer.service != READ:
         answer.told()
         return {"ack": True}, {}, "a write was acknowledged"
     values, note = _values(answer, asked)
@@ -70,11 +70,10 @@ def _answer(data: bytes, asked: Frame | None) -> Frame:
 
 def _belongs(answer: Frame, asked: Frame) -> bool:
     """Say whether an answer is that to a request, of whatever service."""
-    if answer.service != asked.service:
-        return False
-    question = asked.question
-    bare = Question(question.target, question.object_type, question.object_id, question.property_id)
-    return answer.question == bare and answer.target == asked.source
+    if asked.service == READ:
+        return answer.answers(asked.question, asked.source)
+    same = asked.service, asked.object_type, asked.object_id, asked.property_id
+    return (answer.service, answer.object_type, answer.object_id, answer.property_id) == same
 
 
 def _values(answer: Frame, asked: Frame | None) -> tuple[Values, str]:

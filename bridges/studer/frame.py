@@ -204,11 +204,16 @@ class Frame:
         return Question(device, self.object_type, self.object_id, self.property_id, data)
 
     def answers(self, question: Question, asker: int = US) -> bool:
-        """Say whether this is the answer to a question, and not to any other."""
+        """Say whether this is the answer to a question, and not to any other.
+
+        What the gateway cannot pass on it may refuse in its own name.
+        """
+        sources = (question.target, GATEWAY) if self.is_error else (question.target,)
         return (
             self.is_answer
             and self.service == READ
-            and (self.source, self.target) == (question.target, asker)
+            and self.source in sources
+            and self.target == asker
             and (self.object_type, self.object_id) == (question.object_type, question.object_id)
             and self.property_id == question.property_id
         )

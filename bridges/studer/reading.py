@@ -60,6 +60,7 @@ class Reader:
         self._proven = False  # it has given many at once
         self._silences = 0  # to many at once, while that was not proven
         self._lacking: set[tuple[int, int]] = set()
+        self._mute: set[Device] = set()
 
     def read(self, link: Wire, devices: Sequence[Device], group: str) -> Read:
         """Read a group of all devices; those that are not there are left out.
@@ -75,8 +76,10 @@ class Reader:
         if not self._one_by_one and group != SETTINGS:  # which are parameters
             try:
                 return self._at_once(link, wanted)
-            except Refused as error:
-                if error.code == Error.GATEWAY_BUSY:
+            except (Silence, Echo):
+                raise
+            except FrameError as error:
+                if _is_busy(error):
                     raise
                 self._learn(error)
         return self._singly(link, wanted)
@@ -92,7 +95,7 @@ class Reader:
                 device = Device(family, address)
                 if device in known:
                     continue
-                if not self._is_there(link, device):
+                if device in self._mute or not self._is_there(link, device):
                     break
                 found.append(device)
         return found
@@ -104,8 +107,13 @@ class Reader:
         try:
             data = self._patiently(link, question)
         except Refused as error:
-            if error.code == Error.GATEWAY_BUSY:
+            if _is_busy(error):
                 raise
+            return False
+        except Silence:
+            if self._asker.flags is None:
+                raise
+            self._mute.add(device)  # a gateway that says nothing of what is not there
             return False
         # A BSP has no version of a battery's own electronics.
         return device.family.name not in _BATTERIES or unpack(Format.FLOAT, data) is not None
@@ -157,7 +165,7 @@ class Reader:
             try:
                 fields = self._one(link, device, each)
             except Refused as error:
-                if error.code == Error.GATEWAY_BUSY:
+                if _is_busy(error):
                     raise
                 gone.add(device)
                 continue
@@ -179,7 +187,7 @@ class Reader:
             data = self._asker.ask(link, each.question(device.address))
             value = unpack(each.form, data)
         except Refused as error:
-            if error.code in _GONE or error.code == Error.GATEWAY_BUSY:
+            if error.code in _GONE or _is_busy(error):
                 raise
             self._leave_out(device, each, error)
             return {}
@@ -200,3 +208,7 @@ class Reader:
     def _leave_out(self, device: Device, each: Object, error: FrameError) -> None:
         self._lacking.add((device.address, each.number))
         _log.debug("%s: %s has no %s: %s", self._name, device.part, each.name, error)
+
+
+def _is_busy(error: FrameError) -> bool:
+    return isinstance(error, Refused) and error.code == Error.GATEWAY_BUSY
