@@ -22,8 +22,8 @@ from bridges.daly.codec import (
     Values,
     counts_of,
     decode,
-    decode_line,
 )
+from bridges.daly.decoding import decode_line
 from heliobus.bridge import Group, Identity
 from heliobus.errors import ConfigError, FrameError, LinkError
 from heliobus.faults import Faults

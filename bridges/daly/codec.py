@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from bridges.daly import frame
 from bridges.daly.alarms import words
-from bridges.daly.frame import FIRST_HOST, SIZE, START, Frame, by_number, frames
+from bridges.daly.frame import by_number
 from heliobus.errors import FrameError
 
 Values: TypeAlias = dict[str, bool | int | float | str | list[str]]
@@ -30,7 +30,6 @@ _MOST_A = 1000.0
 _LEAST_CELL_MV, _MOST_CELL_MV = 500, 5000
 _NO_CURRENT, _NO_DEGREES = 30000, 40
 _FULL = 1000  # 0.1 %
-_NEWER = (b"\xd2\x03", b"\x51\x03")  # how answers of the newer generation begin
 _UNUSED = (0x00, 0xFF)  # of a temperature
 _MODES = ("idle", "charging", "discharging")
 _LEVELS = ("warning", "protection")
@@ -66,26 +65,6 @@ def decode(command: int, answers: Sequence[bytes], counts: Counts = NOT_SAID) ->
     return read([numbered[number] for number in sorted(numbered)], counts)
 
 
-def decode_line(request: bytes | None, response: bytes) -> tuple[Values, dict[str, str]]:
-    """Decode what was captured of one exchange, or of several: values, and the unit of each.
-
-    What is whole in it counts, the rest is left out. Raise FrameError where nothing is whole, or
-    nothing answers the request.
-    """
-    answers = _answers(response)
-    asked = _asked(request)
-    answers = _of_one_board(asked, answers)
-    by_command: dict[int, list[bytes]] = {}
-    for each in answers:
-        by_command.setdefault(each.command, []).append(each.data)
-    if asked is not None and asked.command not in by_command:
-        found = ", ".join(f"0x{command:02X}" for command in by_command)
-        raise FrameError(f"found answers to {found}, expected one to 0x{asked.command:02X}")
-    values = _decode_all(by_command, asked.command if asked else None)
-    values["board"] = answers[0].address
-    return values, {name: unit_of(name) for name in values}
-
-
 def counts_of(values: Values) -> Counts:
     """Give the counts that an answer to 0x94 says."""
     cells, sensors = values.get("cells_count"), values.get("temperature_sensors_count")
@@ -97,79 +76,6 @@ def counts_of(values: Values) -> Counts:
 def unit_of(name: str) -> str:
     """Give the unit that a name ends in, as people write it; "" where there is none."""
     return _UNITS.get(name.rpartition("_")[2], "")
-
-
-# ---------------------------------------------------------------------- captures
-
-
-def _asked(request: bytes | None) -> Frame | None:
-    """Give the request, whose sum may be wrong; None where there is none."""
-    if not request:
-        return None
-    if sound := next(frames(request), None):
-        return sound
-    at = request.find(START)
-    if at < 0 or len(request) < at + SIZE:
-        raise FrameError(
-            f"request: found '{request[:SIZE].hex(' ')}', expected 13 bytes from a5 on"
-        )
-    return Frame(request[at + 1], request[at + 2], request[at + 4 : at + 12])
-
-
-def _answers(response: bytes) -> Sequence[Frame]:
-    sound = list(frames(response))
-    answers = [each for each in sound if each.address < FIRST_HOST]
-    if answers:
-        return answers
-    if sound:
-        raise FrameError(
-            "found only a request, sent back (address"
-            f" 0x{sound[0].address:02X}): the board sleeps; expected an answer"
-        )
-    if response.startswith(_NEWER):
-        raise FrameError(
-            "found Modbus of the newer generation of Daly, expected 13 bytes from a5 on"
-        )
-    shown = response[:SIZE].hex(" ")
-    raise FrameError(
-        f"found no whole frame in {len(response)} bytes ('{shown}'),"
-        " expected 13 bytes from a5 on with the right sum"
-    )
-
-
-def _of_one_board(asked: Frame | None, answers: Sequence[Frame]) -> Sequence[Frame]:
-    """Give the answers of the board that was asked, or of the only one. Raise FrameError."""
-    boards = sorted({each.address for each in answers})
-    host = asked.address if asked else frame.APP
-    if frame.COMPUTER <= host < frame.COMPUTER + frame.MOST_BOARDS:
-        wanted = host - frame.COMPUTER + 1
-        if wanted not in boards:
-            raise FrameError(f"board {boards[0]} answers, expected board {wanted}, which was asked")
-        return [each for each in answers if each.address == wanted]
-    if len(boards) > 1:
-        raise FrameError(f"found boards {boards[0]} and {boards[1]}, expected one")
-    return answers
-
-
-def _decode_all(by_command: Mapping[int, Sequence[bytes]], asked: int | None) -> Values:
-    values: Values = {}
-    refused: FrameError | None = None
-    counts = NOT_SAID
-    # The counts first: they tell which slots are in use.
-    for command in sorted(by_command, key=lambda one: one != frame.COUNTS):
-        try:
-            found = decode(command, by_command[command], counts)
-        except FrameError as error:
-            if command == asked:
-                raise
-            refused = error
-            continue
-        if command == frame.COUNTS:
-            counts = counts_of(found)
-        values |= found
-    if refused is not None and not values:
-        raise refused
-    return values
 
 
 # ---------------------------------------------------------------------- commands
@@ -225,7 +131,9 @@ def _is_cell(millivolts: int) -> bool:
 
 def _temperature_range(answers: Sequence[bytes], counts: Counts) -> Values:
     data = answers[0]
-    if counts.sensors == 0 or not any(data[:4]) or data[2] > data[0]:
+    if counts.sensors == 0 or not any(data[:4]):
+        return {}
+    if data[2] > data[0]:
         raise FrameError(
             f"found '{data[:4].hex(' ')}', expected the hottest sensor and then the coldest"
         )
@@ -294,8 +202,6 @@ def _temperatures(answers: Sequence[bytes], counts: Counts) -> Values:
                 degrees[f"temperature_{sensor:02}_c"] = raw - _NO_DEGREES
             elif counts.sensors is None:
                 break  # sensors stand side by side: what follows a gap was left there
-    if not degrees:
-        raise FrameError("found no temperature sensor in use, expected one")
     return degrees
 
 
