@@ -6,6 +6,7 @@ import pytest
 
 from bridges.voltronic import BRIDGE
 from bridges.voltronic.codec import Nak, decode, decode_line, request, take_answer, unit_of
+from bridges.voltronic.dialects import PI18, PI18_COUNTING, PI30, Dialect
 from bridges.voltronic.frame import answer
 from bridges.voltronic.simulator import Simulator
 from heliobus.contract import load
@@ -327,3 +328,17 @@ def test_a_faulty_line_gives_true_values_or_none(kind: str) -> None:
             assert values.items() <= expected.items()
         link.close()
     assert given
+
+
+@pytest.mark.parametrize(
+    "dialect", [PI30, PI18, PI18_COUNTING], ids=["pi30", "pi18", "pi18 counting"]
+)
+def test_whatever_the_bridge_asks_is_a_question(dialect: Dialect) -> None:
+    """Settings are POP02, ^S007POP1 and the like."""
+    asked = [
+        *(dialect.protocol_question, dialect.status, *dialect.beside, dialect.clock),
+        *(question for group in dialect.groups.values() for question in group),
+        *(*dialect.counters, *dialect.dated, *dialect.identity, dialect.unit),
+        *filter(None, [dialect.who]),
+    ]
+    assert [question for question in asked if not question.startswith(("Q", "^P"))] == []
