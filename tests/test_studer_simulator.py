@@ -377,7 +377,25 @@ def test_the_bridge_reads_all_and_its_turns_are_counted(variant: str, way: str) 
     assert device.polls == {"xcom": 2}
 
 
-def test_a_turn_whose_last_answer_was_harmed_does_not_count() -> None:
+@pytest.mark.parametrize(
+    ("question", "counts"),
+    [
+        (Question.info(601, 7003), 1),
+        (Question.infos([(7002, 1), (7003, 1)], 1), 1),
+        (Question.infos([(7002, 1)], 1), 0),
+        (Question.parameter(601, 7003), 0),
+        (POWER, 0),
+    ],
+    ids=str,
+)
+def test_what_ends_a_turn_counts_when_it_went_out_whole(question: Question, counts: int) -> None:
+    device = made()
+    for whole in (False, True):
+        device.sent(device.take(request(question)), whole=whole)
+        assert device.polls == {"xcom": counts * whole}
+
+
+def test_a_turn_whose_answers_are_harmed_does_not_count() -> None:
     faults = Faults()
     device = made(faults=faults)
     with serve_pty(device, baud=1_000_000, faults=faults) as service:
