@@ -19,8 +19,8 @@ import termios
 from html import escape
 from pathlib import Path
 
-COLUMNS, ROWS = 86, 38
-SECONDS = 60.0
+COLUMNS, ROWS = 100, 40
+SECONDS = 59.0  # the house has stood still for some seconds, and all show the same moment
 _FRAME_BEGINS, _FRAME_ENDS, _LINE_ENDS = "\x1b[H", "\x1b[J", "\x1b[K"
 _PAINT = re.compile(r"\x1b\[([0-9]+)m")
 _STYLES = {"0": "", "1": ' font-weight="bold"', "31": ' fill="#ff7b72"'}

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from textwrap import wrap
 from typing import Any
 
@@ -166,7 +167,8 @@ class Board:
     def table(self, now_ms: int, width: int, height: int | None = None) -> list[Row]:
         """Draw everything into rows no wider than that.
 
-        Where a block for each device is higher than `height`, those of a kind share one.
+        Where a block for each device is higher than `height`, those of a kind share one; where
+        that is still too high, so do the components with which all is well.
         """
         names = [self._name(key) for key in (*self._devices, *self._components)]
         size = _Size(name=max((len(name) for name in names), default=0), row=width)
@@ -180,16 +182,25 @@ class Board:
         if len(rows) <= height:
             return rows
         close = [r for g in groups for r in g.rows(size.name, width)]
-        return self._whole([*close, ()] if close else [], now_ms, size)
+        close += [()] if close else []
+        rows = self._whole([*close], now_ms, size)
+        return rows if len(rows) <= height else self._whole(close, now_ms, size, folds=True)
 
-    def _whole(self, rows: list[Row], now_ms: int, size: _Size) -> list[Row]:
+    def _whole(
+        self, rows: list[Row], now_ms: int, size: _Size, *, folds: bool = False
+    ) -> list[Row]:
         """Put a head above the devices, and the components below them."""
         width = size.row
         if not rows:
             wanted = f"of {self._wanted!r} " if self._wanted else ""
             rows = [cells.row(f"waiting for the first sample {wanted}..."), ()]
+        well: list[str] = []
         for key, body in sorted(self._components.items()):
-            rows += _component_rows(self._name(key), body, now_ms, size)
+            if folds and _is_well(body):
+                well.append(" ".join((self._name(key), *islice(_counts(body, now_ms), 1))))
+            else:
+                rows += _component_rows(self._name(key), body, now_ms, size)
+        rows += map(cells.row, wrap(f"online: {', '.join(well)}", width)) if well else ()
         if self._refused:
             rows += [
                 (),
@@ -295,6 +306,12 @@ def _component_rows(name: str, body: Mapping[str, Any], now_ms: int, size: _Size
     lines = [line for text in _errors(body) for line in wrap(text, room)[:_ERROR_LINES]]
     lines += [line for text in _hints(body) for line in wrap(text, room)[:_HINT_LINES]]
     return [row, *(cells.row(f"{'':{size.name}}  {line}") for line in lines)]
+
+
+def _is_well(body: Mapping[str, Any]) -> bool:
+    devices = _devices_of(body).values()
+    errors = sum(device.get("errors", 0) for device in devices)
+    return body["state"] != "offline" and not (errors or any(_errors(body)) or any(_hints(body)))
 
 
 def _devices_of(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,11 +1,12 @@
 """The command `demo`: a simulated house on byte-level wires, with everything else real.
 
-    HOUSE    the simulated devices, each at the far end of a line or a TCP connection
-    axpert, chargers, outback, meters   the bridges to them      archive  the sink into SQLite
+    HOUSE    the simulated devices, each at the far end of a line or a connection
+    axpert, chargers ...   the bridges to them      archive  the sink into SQLite
     screen   what a person sees; it also counts, independently, what is on the bus
 
 At the end three counts that know nothing of each other are compared: polls that the simulators
-answered whole, samples on the bus, and the rows of the database against the journals.
+answered whole, samples on the bus, and the rows of the database against the journals. Of what
+nobody asks for, because it comes by itself, the journals and the database are compared.
 """
 
 import logging
@@ -42,11 +43,14 @@ from heliobus.topics import Topics
 log = logging.getLogger(__name__)
 
 EVERY_S = 2.0
+_EVERY_S = {"aurora": 3.0}  # three on one line take two seconds
 DRAIN_S = 10.0
 START_S = 15.0
 USUAL_PORT = 1883
-# In the demo a day takes twelve minutes, and it begins in the morning.
+# In the demo a day takes twelve minutes, and it begins in the morning. The clock goes in steps, so
+# that what was asked one after the other is still of one moment, and adds up.
 FASTER = 120.0
+HOLD_S = 6.0
 _MORNING_S = 9 * 3600.0
 _DAY_S = 86400.0
 # So long may a machine be busy with the rest of the house before an answer counts as missing.
@@ -56,8 +60,10 @@ _TRISTAR: Final[Mapping[str, Any]] = {
     "profile": "morningstar_tristar_mppt",
     "connect": "per_request",
 }
+_ROOF, _XCOM = "serial:///dev/ttyUSB3?baud=19200", "serial:///dev/ttyUSB4?baud=38400&parity=E"
+_Described = Mapping[str, tuple[str, Mapping[str, Any]]]
 # Bridge: its type, and of each device the link and the options. Nothing of it is there.
-HOUSEHOLD: Final[Mapping[str, tuple[str, Mapping[str, tuple[str, Mapping[str, Any]]]]]] = {
+HOUSEHOLD: Final[Mapping[str, tuple[str, _Described]]] = {
     "axpert": ("voltronic", {
         "inverter": ("serial:///dev/ttyUSB0?baud=2400", {"layout": "pi30"}),
     }),
@@ -68,8 +74,27 @@ HOUSEHOLD: Final[Mapping[str, tuple[str, Mapping[str, tuple[str, Mapping[str, An
     "meters": ("modbus", {
         "house": ("serial:///dev/ttyUSB1?baud=9600", {"profile": "eastron_sdm230", "role": "load"}),
     }),
+    "daly": ("daly", {"bank": ("serial:///dev/ttyUSB2?baud=9600", {})}),
+    "can": ("can", {"pylontech": ("can:slcan//dev/ttyACM0?bitrate=500000", {})}),
+    "aurora": ("aurora", {
+        "east": (_ROOF, {"address": 2}),
+        "south": (_ROOF, {"address": 3}),
+        "west": (_ROOF, {"address": 4}),
+        "roof": (_ROOF, {"total": "all"}),
+    }),
+    "studer": ("studer", {"xcom": (_XCOM, {"slow": HOLD_S})}),
+    "opendtu": ("mqtt", {
+        "shed": ("", {"id": "114172608275"}),
+        "barn": ("", {"id": "116172608276"}),
+    }),
 }  # fmt: skip
-ABOUT: Final = "an Axpert, two TriStars, a MATE3S and all at its hub, an SDM230 meter"
+_OF_BRIDGES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "opendtu": {"map": "opendtu", "simulate": "quick"}
+}
+ABOUT: Final = (
+    "an Axpert, two TriStars, a MATE3S and all at its hub, an SDM230 meter, a Daly and a",
+    "Pylontech battery, three Auroras, an Xcom with XT, VarioTracks and battery, an OpenDTU",
+)
 
 
 def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
@@ -89,7 +114,7 @@ def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     if result == EXIT_STOPPED:
         where = f"It is kept in {folder}." if data else "It is removed now; --data DIR keeps it."
-        sys.stdout.write(f"All that was measured was stored, once. {where}\n")
+        sys.stdout.write(f"All that was measured or heard was stored, once. {where}\n")
     return result
 
 
@@ -128,9 +153,16 @@ def _bridge(
         name,
         kind,
         tuple(
-            DeviceSettings(device, EVERY_S, link, {**options, "timeout": _PATIENCE_S})
+            DeviceSettings(
+                device,
+                _EVERY_S.get(kind, EVERY_S),
+                link,
+                # A total asks nothing itself.
+                options if "total" in options else {**options, "timeout": _PATIENCE_S},
+            )
             for device, (link, options) in devices.items()
         ),
+        options=_OF_BRIDGES.get(name, {}),
     )
 
 
@@ -138,7 +170,7 @@ def daylight() -> Callable[[], float]:
     """Give the clock of the devices."""
     began_s = time.monotonic()
     today_s = time.time() // _DAY_S * _DAY_S + _MORNING_S
-    return lambda: today_s + FASTER * (time.monotonic() - began_s)
+    return lambda: today_s + FASTER * ((time.monotonic() - began_s) // HOLD_S * HOLD_S)
 
 
 class Demo:
@@ -202,7 +234,8 @@ class Demo:
         host, port = self._settings.broker.host, self._settings.broker.port
         return (
             "A simulated house: nothing is connected to this computer. Ctrl-C ends it.\n\n"
-            f"devices  {ABOUT}\n"
+            f"devices  {ABOUT[0]}\n"
+            f"         {ABOUT[1]}\n"
             f"         their day takes {_DAY_S / FASTER / 60:.0f} minutes\n"
             f"broker   {broker} on {host}:{port}; see all that is on it with\n"
             f"         mosquitto_sub -p {port} -v -t 'heliobus/#'\n"
@@ -293,11 +326,14 @@ class Demo:
 
     def _count(self) -> int:
         house, screen = tally.noted(self._house_note), tally.noted(self._screen_note)
+        parts, rows = screen.get("parts", {}), self._journaled()
+        heard = [row for row in rows if parts.get(row[0], row[0]) not in self.site.asked]
         result = tally.compare(
-            measured=tally.expected(house.get("polls", {}), screen.get("parts", {})),
+            measured=tally.expected(house.get("polls", {}), parts),
             published=screen.get("published", 0),
             rewritten=screen.get("rewritten", 0),
-            journaled=self._journaled(),
+            heard=heard,
+            journaled=rows,
             stored=self._stored(),
         )
         sys.stdout.write(f"{result}\n")

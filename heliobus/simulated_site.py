@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,7 +53,7 @@ class FarEnd(Simulated, Protocol):
 
     @property
     def polls(self) -> Mapping[str, int]:
-        """Count the polls that were answered whole, by device."""
+        """Count the polls that were answered whole, by device; empty where nobody is asked."""
         ...
 
 
@@ -113,6 +114,11 @@ class SimulatedSite:
     def names(self) -> Sequence[str]:
         """Name the components that run."""
         return [*self.settings.bridges, *self.settings.sinks]
+
+    @property
+    def asked(self) -> AbstractSet[str]:
+        """Name the devices whose answers are counted; others speak by themselves, or are sums."""
+        return {name for line in self._lines for name in line.simulated.polls}
 
     @property
     def replaced(self) -> Sequence[str]:

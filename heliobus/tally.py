@@ -21,9 +21,14 @@ Row = tuple[str, str]  # device, time as the archive writes it in SQLite
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The counts of one run."""
+    """The counts of one run.
+
+    `measured`: the answers that the simulated devices have counted; `heard`: what nobody asks for,
+    of devices that speak by themselves and of sums. That is as journaled.
+    """
 
     measured: int
+    heard: int
     published: int
     stored: int
     lost: int
@@ -32,7 +37,7 @@ class Tally:
 
     def __str__(self) -> str:
         """Write the line."""
-        names = ("measured", "published", "stored", "lost", "duplicates", "rewritten")
+        names = ("measured", "heard", "published", "stored", "lost", "duplicates", "rewritten")
         return " ".join(f"{name}={getattr(self, name)}" for name in names)
 
     @property
@@ -44,6 +49,7 @@ class Tally:
 def compare(
     *,
     measured: Mapping[str, int],
+    heard: Iterable[Row] = (),
     published: int,
     rewritten: int,
     journaled: Iterable[Row],
@@ -52,13 +58,15 @@ def compare(
     """Compare, device by device, the samples that were measured, the journals and the database.
 
     Lost: answered and not journaled, or journaled and not stored. Duplicate: journaled twice or
-    without having been answered, or stored twice or without having been journaled.
+    without having been answered, or stored twice or without having been journaled. `heard` is
+    what was journaled of devices that nobody asks.
     """
     log, rows, answered = Counter(journaled), Counter(stored), Counter(measured)
-    once = Counter(set(log))
-    by_device = Counter(device for device, _ in once)
+    once, by_itself = Counter(set(log)), set(heard)
+    by_device = Counter(device for device, _ in once.keys() - by_itself)
     return Tally(
         measured=answered.total(),
+        heard=len(by_itself),
         published=published,
         stored=rows.total(),
         lost=(answered - by_device).total() + (once - rows).total(),

@@ -146,6 +146,25 @@ def test_where_it_is_still_too_high_the_kinds_move_together() -> None:
     ]  # fmt: skip
 
 
+def test_where_that_is_still_too_high_the_components_that_are_well_share_a_line() -> None:
+    shown = power_room()
+    well = {"state": "online", "role": "bridge", "type": "modbus", "time": STATUS["time"]}
+    shown.take("bus/archive/status", {**well, "role": "sink", "type": "sql", "stored": 1234})
+    for name in ("chargers", "meters"):
+        shown.take(f"bus/{name}/status", {**well, "devices": {name: {"polls": 7, "errors": 0}}})
+    shown.take("bus/roof/status", {**well, "error": "its configuration is wrong"})
+    shown.take("bus/well/status", {**well, "state": "offline"})
+    assert len(shown.low_table(15)) == 15
+    assert shown.low_table(14)[8:] == [
+        "axpert    bridge voltronic          online, 1,234 polls, 1 error, 10 s ago",
+        "roof      bridge modbus             online, 10 s ago",
+        "          its configuration is wrong",
+        "well      bridge modbus             OFFLINE, 10 s ago",
+        "online: archive 1,234 stored, chargers 7 polls, meters 7 polls",
+    ]
+    assert all(len(line) <= 30 for line in shown.low_table(13, width=30))
+
+
 def test_columns_that_do_not_fit_are_left_out() -> None:
     assert power_room().low_table(10, width=50)[2:4] == [
         "charger            Charge state       PV       PV",

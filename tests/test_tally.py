@@ -67,7 +67,29 @@ def test_the_line_names_every_count() -> None:
     result = tally.compare(
         measured=measured, published=2, rewritten=1, journaled=[A, B], stored=[A, A]
     )
-    assert str(result) == "measured=3 published=2 stored=2 lost=2 duplicates=1 rewritten=1"
+    assert str(result) == "measured=3 heard=0 published=2 stored=2 lost=2 duplicates=1 rewritten=1"
+
+
+@pytest.mark.parametrize(
+    ("journaled", "stored", "lost", "duplicates"),
+    [
+        pytest.param([A, B], [A, B], 0, 0, id="all is well"),
+        pytest.param([A, B], [A], 1, 0, id="journaled and not stored"),
+        pytest.param([A, A], [A], 0, 1, id="journaled twice"),
+        pytest.param([A], [A, A], 0, 1, id="stored twice"),
+        pytest.param([A], [A, B], 0, 1, id="stored and never journaled"),
+    ],
+)
+def test_what_nobody_asks_for_is_counted_by_the_journal(
+    journaled: Rows, stored: Rows, lost: int, duplicates: int
+) -> None:
+    meter = ("meter", A[1])
+    result = tally.compare(
+        measured={"meter": 1}, heard=journaled, published=0, rewritten=0,
+        journaled=[*journaled, meter], stored=[*stored, meter],
+    )  # fmt: skip
+    assert (result.measured, result.heard) == (1, len(set(journaled)))
+    assert (result.lost, result.duplicates) == (lost, duplicates)
 
 
 def test_a_loss_of_one_device_is_not_made_up_for_by_another() -> None:
