@@ -327,6 +327,25 @@ def test_without_a_request_only_what_is_certain_is_given() -> None:
     }
     stray = b"\x07\x06\xff\xff\xff\xff"
     assert decode_line(None, answered(stray))[0] == {"payload_hex": "07 06 ff ff ff ff"}
+    version = decode_line(None, answered(b"\0\0064INN"))[0]
+    assert (version["text"], version["global_state"]) == ("4INN", "run")
+
+
+def test_a_text_that_is_shorter_than_its_place_is_a_text() -> None:
+    assert decode(Question(frame.SERIAL), b"12345\0") == {"serial": "12345"}
+    assert decode(Question(frame.PART), b"3G79\0\0") == {"hardware_part": "3G79"}
+    with pytest.raises(FrameError, match="expected six letters"):
+        decode(Question(frame.SERIAL), bytes(6))
+
+
+def test_what_central_inverters_say_of_their_set_up() -> None:
+    two = bytes((0, 0, 2, 0, 0, 0))
+    assert decode(Question(101, 1), two) == {"transformer": "100 kW", "transformer_code": 2}
+    assert decode(Question(101, 2), two) == {"modules_count": 2}
+    assert decode(Question(101, 1), bytes((0, 0, 9, 0, 0, 0)))["transformer"] == "unknown"
+    boxes = Question(103)
+    assert decode(boxes, bytes((0, 1, 1, 1, 2, 0))) == {"junction_boxes_code": 0x200}
+    assert decode(boxes, bytes((0, 0, 1, 1, 2, 0))) == {"junction_boxes_code": 0}
 
 
 # ---------------------------------------------------------------------- names

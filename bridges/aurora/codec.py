@@ -47,7 +47,8 @@ RAW: Final = frozenset(
         *("dcdc_grid_v", "dcdc_grid_hz", "dcdc_bus_v", "grid_neutral_phase_v"),
         *("bulk_ring_reference_v", "panel_micro_v", "yield_7_days_kwh", "yield_days_kwh"),
         *("yield_10_s_kwh", "last_alarms", "setup", "setup_code", "input_type", "days"),
-        *("junction_box_state_code",),
+        *("junction_box_state_code", "junction_boxes_code", "transformer", "transformer_code"),
+        "modules_count",
         *(f"alarm_{number:02}_code" for number in range(1, 5)),
     }
 )
@@ -193,6 +194,8 @@ def _alone(payload: bytes) -> Values:
     if text.isascii() and text.isprintable():
         return {"text": text}
     values: Values = {"payload_hex": payload.hex(" ")}
+    if text[_DATA:].isascii() and text[_DATA:].isprintable():
+        values["text"] = text[_DATA:]
     if payload[0] in tables.TRANSMISSION:
         state = tables.TRANSMISSION[payload[0]]
         values |= {"transmission_state": state, "transmission_state_code": payload[0]}
@@ -205,10 +208,11 @@ def _alone(payload: bytes) -> Values:
 
 def _text(question: Question, payload: bytes) -> Values:
     """Read the letters of an answer that has no states. Raise Refused, FrameError."""
-    text = payload.decode("ascii", "replace")
-    if not (text.isascii() and text.isprintable()):
-        if payload[0] in tables.TRANSMISSION and not any(payload[_DATA:]):
-            check_transmission(question, payload[0])
+    text = payload.rstrip(b"\0").decode("ascii", "replace")
+    if payload[0] in tables.TRANSMISSION and not any(payload[_DATA:]):
+        check_transmission(question, payload[0])
+        text = ""
+    if not (text and text.isascii() and text.isprintable()):
         raise FrameError(f"{question}: found '{payload.hex(' ')}', expected six letters")
     return {_TEXTS[question.command]: text.strip()}
 
@@ -335,6 +339,21 @@ def _alarms(_: Question, payload: bytes) -> Values:
     return {"last_alarms": [alarm_of(code) for code in codes if code], **values}
 
 
+def _central(question: Question, payload: bytes) -> Values:
+    code = payload[_DATA]
+    match question.index:
+        case 1:
+            return {"transformer": tables.TRANSFORMERS.get(code, UNKNOWN), "transformer_code": code}
+        case 2:
+            return {"modules_count": code}
+    return {"payload_hex": payload.hex(" ")}
+
+
+def _boxes(_: Question, payload: bytes) -> Values:
+    """Say by bits which junction boxes there are; where it has none, the bytes mean nothing."""
+    return {"junction_boxes_code": int.from_bytes(payload[4:]) if payload[1] else 0}
+
+
 def _box_state(_: Question, payload: bytes) -> Values:
     return {"junction_box_state_code": payload[1]}
 
@@ -346,7 +365,7 @@ def _box_value(question: Question, payload: bytes) -> Values:
 _BY_INDEX = frozenset({frame.MEASURE, frame.ENERGY, frame.FLOAT_ENERGY})
 _TEXTS = MappingProxyType({frame.PART: "hardware_part", frame.SERIAL: "serial"})
 # Junction boxes of central inverters answer with a state of their own in its place.
-_BOXES, _BOX_STATE, _BOX_VALUE = 103, 200, 201
+_CENTRAL, _BOXES, _BOX_STATE, _BOX_VALUE = 101, 103, 200, 201
 _OTHER_STATES = frozenset({_BOXES, _BOX_STATE, _BOX_VALUE})
 _READERS: Mapping[int, Callable[[Question, bytes], Values]] = MappingProxyType(
     {
@@ -361,6 +380,8 @@ _READERS: Mapping[int, Callable[[Question, bytes], Values]] = MappingProxyType(
         frame.SETUP: _setup,
         frame.ENERGY: _energy,
         frame.ALARMS: _alarms,
+        _CENTRAL: _central,
+        _BOXES: _boxes,
         _BOX_STATE: _box_state,
         _BOX_VALUE: _box_value,
     }

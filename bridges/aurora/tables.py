@@ -245,6 +245,9 @@ FLOAT_ENERGIES: Mapping[int, str] = MappingProxyType(
         7: "yield_partial_kwh",
     }
 )
+TRANSFORMERS: Mapping[int, str] = MappingProxyType(
+    {0: "none", 1: "50 kW", 2: "100 kW", 3: "200 kW", 4: "300 kW"}
+)
 SETUPS: Mapping[int, str] = MappingProxyType(
     {
         0: "both strings connected",
