@@ -16,7 +16,7 @@ from bridges.can.simulator import SIMULATOR
 from heliobus.contract import load
 from heliobus.errors import ConfigError, FrameError, LinkError
 from heliobus.link import Silence
-from heliobus.polled import Presence
+from heliobus.polled import Polled, Presence
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import Faults, serve_pty
 from tests.can_far import BURST, VALUES, Adapter, Loop, bridge, lines, looping
@@ -253,6 +253,25 @@ def test_a_battery_that_falls_silent_is_offline_and_back_when_it_speaks(adapter:
 
         wait_until(speaks_again, "a sample within the longest pause", 15)
         changes(loop, ("bms", Presence.ONLINE))
+
+
+def test_what_only_listens_is_looked_at_every_few_seconds_however_long_it_is_silent() -> None:
+    settings = DeviceSettings("bms", 1.0, "can:socketcan/can0")
+    device = Polled(settings, Can(settings))
+    beat = device.beat
+    for now_s in range(20):
+        device.begin(float(now_s))
+        device.failed(beat, "silence", float(now_s))
+    assert device.pause_s(beat) == 4.0
+    assert device.next(19.0) == (23.0, beat)
+
+
+def test_what_was_heard_is_counted_for_the_status(adapter: Adapter) -> None:
+    with looping(adapter.url, bridge()) as loop:
+        adapter.heard(7)
+        adapter.say(BURST + b"\xff\r")
+        sample(loop)
+        assert loop.poller.counts == {"frames": 6, "malformed": 1}
 
 
 def test_two_batteries_on_one_bus_have_each_their_own_and_a_silent_one_starves_nobody(

@@ -78,6 +78,7 @@ def gathered(bus: CanBus, count: int) -> list[tuple[int, str]]:
         (b"t3558AABB", [Heard(Sort.MALFORMED)]),
         (b"t3559AABBCCDDEEFF001122", [Heard(Sort.MALFORMED)]),
         (b"t8008AABBCCDDEEFF0011", [Heard(Sort.MALFORMED)]),
+        (b"t3552AABBCC", [Heard(Sort.MALFORMED)]),
         (b"tXYZ", [Heard(Sort.MALFORMED)]),
         (b"t", [Heard(Sort.MALFORMED)]),
         (b"\xff\x80t3558AABBCCDDEEFF0011", [Heard(Sort.MALFORMED)]),

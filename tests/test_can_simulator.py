@@ -1,6 +1,7 @@
 """The simulated battery on CAN: its adapter, its frames, and the line of what speaks by itself."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from heliobus.contract import load
 from heliobus.errors import ConfigError
 from heliobus.house import House
 from heliobus.line import Faults, Line, Placed, Talking
-from heliobus.settings import DeviceSettings
+from heliobus.settings import BridgeSettings, DeviceSettings, Settings
+from heliobus.simulated_site import SimulatedSite
 from heliobus.simulation import serve_pty, serve_tcp
 from tests.can_far import bridge
 from tests.helpers import wait_until
@@ -195,6 +197,18 @@ def test_what_a_profile_reads_is_simulated(profile: str | None, variant: str) ->
     device = simulate(settings, house=House(lambda: NOON))
     assert device.variant is VARIANTS[variant]
     assert device.polls == {}
+
+
+@pytest.mark.parametrize(
+    "link", ["can:socketcan/can0", "can:slcan//dev/ttyACM0?listen_only=yes", "can:candump//x.log"]
+)
+def test_whatever_the_link_is_an_adapter_is_in_its_place(tmp_path: Path, link: str) -> None:
+    pack = BridgeSettings("pack", "can", (DeviceSettings("bms", 1.0, link),))
+    site = SimulatedSite(Settings("farm", tmp_path, tmp_path, bridges={"pack": pack}), tmp_path)
+    site.open(1883)
+    assert site.left_out == {}
+    (device,) = site.settings.bridges["pack"].devices
+    assert device.link == f"can:slcan/{tmp_path}/links/pack?bitrate=500000"
 
 
 def test_a_variant_that_is_not_known_is_refused() -> None:
