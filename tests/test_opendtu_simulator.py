@@ -359,6 +359,23 @@ def test_a_limit_of_an_inverter_is_one_of_the_house() -> None:
         assert house.pv_w == pytest.approx(80.0)
 
 
+def test_in_a_house_that_lives_faster_energies_rise_no_faster_than_their_power() -> None:
+    clock = Clock()
+    house = House(lambda: MIDNIGHT_S + 9 * 3600.0 + 120.0 * (clock.now_s - MIDNIGHT_S - DAY_S / 2))
+    dtu = Simulator("quick", house=house, clock=clock)
+    kwh, today, watts = ([0.0] * 0 for _ in range(3))
+    for _ in range(100):
+        for one in dtu.due():
+            for leaf, seen in (("0/yieldtotal", kwh), ("0/yieldday", today), ("0/power", watts)):
+                if one.topic == f"solar/{ROOF}/{leaf}":
+                    seen.append(float(one.payload))
+        clock.now_s += 2.0
+    assert 0 < kwh[-1] - kwh[0] <= max(watts) / 1000 * 200 / 3600 + 0.001
+    assert kwh == sorted(kwh)
+    assert 0 < today[-1] - today[0] <= max(watts) * 200 / 3600 + 2
+    assert today[0] > 100
+
+
 def test_two_opendtus_may_be_in_one_house() -> None:
     house = House(Clock())
     one, other = (Simulator(house=house, name=name) for name in ("one", "other"))

@@ -4,7 +4,7 @@ They live from their strings alone: at night they are silent, and the counter of
 anew when they wake up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -71,11 +71,19 @@ class Inverter:
 
     `present` False: out of reach. `glitch` strikes the counters of the next answer: "spike" or
     "drop". Both may be changed at any time. `evening`: when it fell asleep, in the time of the
-    house, and its last answer before.
+    house, and its last answer before. `clock` is that of the DTU. Where the house lives faster,
+    energies rise as that clock allows: who hears of them knows what a power gives in a time.
     """
 
     def __init__(
-        self, model: Model, number: int, house: House, *, serial: str = "", dtu: str = "opendtu"
+        self,
+        model: Model,
+        number: int,
+        house: House,
+        *,
+        clock: Callable[[], float],
+        serial: str = "",
+        dtu: str = "opendtu",
     ) -> None:
         self.model = model
         self.serial = serial or f"{model.prefix}{0x72608275 + number:08x}"
@@ -93,7 +101,11 @@ class Inverter:
         self._array.most_w = model.rated_w
         self._counters = house.count(lambda: {"w": self._array.w})
         self._awake = False
+        self._clock = clock
         self._before_wh = 0.0  # counted today before it was last restarted
+        # The clock, the house and what that had counted, when the DTU last heard of it.
+        self._seen: tuple[float, float, float] | None = None
+        self._ahead_wh = self._ahead_today_wh = 0.0
         house.watch(self._note)
 
     @property
@@ -117,6 +129,7 @@ class Inverter:
             self._look()
             if not self._awake or not self.present:
                 return None
+            self._keep_pace()
             answer, glitch, self.glitch = self._answer(), self.glitch, ""
         if not glitch:
             return answer
@@ -133,7 +146,7 @@ class Inverter:
 
     def restart(self) -> None:
         """Start anew, as after a night."""
-        self._before_wh = self._counters.today["w"]
+        self._before_wh, self._ahead_today_wh = self._counters.today["w"], 0.0
         self.limit(self.stored_limit_percent, stored=True)
 
     def _set(self) -> None:
@@ -141,7 +154,7 @@ class Inverter:
 
     def _note(self, is_new_day: bool) -> None:  # noqa: FBT001 - as the house calls it
         if is_new_day:
-            self._before_wh = 0.0
+            self._before_wh = self._ahead_today_wh = 0.0
         self._look()
 
     def _look(self) -> None:
@@ -153,11 +166,23 @@ class Inverter:
             self.evening = (self._house.now_s, self._answer())
         self._awake = awake
 
+    def _keep_pace(self) -> None:
+        """Note how far what the house has counted is ahead of what the DTU may be told."""
+        clock_s, house_s, total_wh = self._clock(), self._house.now_s, self._counters.total["w"]
+        seen_s, lived_s, before_wh = self._seen or (clock_s, house_s, total_wh)
+        if self._seen is None or house_s != lived_s:
+            self._seen = clock_s, house_s, total_wh
+        if house_s > lived_s:
+            share = min(1.0, max(0.0, (clock_s - seen_s) / (house_s - lived_s)))
+            self._ahead_wh += (total_wh - before_wh) * (1.0 - share)
+            self._ahead_today_wh += (total_wh - before_wh) * (1.0 - share)
+
     def _answer(self) -> Answer:
         now_s, array = self._house.now_s, self._array
         power_w = round(min(array.w, array.most_w), 1)
         powers_w = [round(power_w / _EFFICIENCY * share, 1) for share in self._shares]
-        today_wh, total_wh = self._counters.today["w"] - self._before_wh, self._counters.total["w"]
+        today_wh = max(0.0, self._counters.today["w"] - self._before_wh - self._ahead_today_wh)
+        total_wh = self._counters.total["w"] - self._ahead_wh
         strings = []
         for at, string_w in enumerate(powers_w):
             of_voltage = at - at % 2 if self.model.pairs else at

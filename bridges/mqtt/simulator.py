@@ -130,7 +130,7 @@ class Simulator:
         self._house = house or _house(self.variant.hour, clock)
         models = models or [MODELS[model] for model in self.variant.models]
         self.inverters = [
-            Inverter(model, at, self._house, serial=serial, dtu=name)
+            Inverter(model, at, self._house, clock=clock, serial=serial, dtu=name)
             for at, (model, serial) in enumerate(zip_longest(models, serials[: len(models)]))
         ]
         self._begin(now_s)
