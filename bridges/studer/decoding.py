@@ -9,6 +9,7 @@ from bridges.studer.codec import (
     Frame,
     Infos,
     Type,
+    Value,
     find,
     unpack,
 )
@@ -19,6 +20,13 @@ from heliobus.errors import FrameError
 
 _Decoded = tuple[Values, dict[str, str], str]
 _SINGLE = 4  # bytes
+_WIDTHS = (1, 2, _SINGLE)  # of a code
+_NO_NUMBER = tuple(bytes.fromhex(f"0000{end}") for end in ("c07f", "c0ff", "807f", "80ff"))
+# The value of an info is property 1, of a parameter 5, and 13 of one that is not kept; devices
+# answer to each of them for an info.
+_VALUES = (1, 5, 0x0D)
+_LIMITS = {6: "min", 7: "max"}
+_LEVEL = 8
 _SMALLEST = 1e-30  # what is measured is not less; a code that is read as a number is
 
 
@@ -31,10 +39,40 @@ def decode_line(request: bytes | None, response: bytes) -> _Decoded:
     answer = _answer(response, asked)
     if answer.service != READ:
         answer.told()
-        return {"ack": True}, {}, "a write was acknowledged"
-    values, note = _values(answer, asked)
+        values, note = {"ack": True, **_written(asked)}, "a write was acknowledged"
+    else:
+        values, note = _values(answer, asked)
+        if asked is None:
+            values = {**_others(response, answer), **values}
     units = {name: unit for name in values if (unit := _unit(name))}
     return values, units, note
+
+
+def _others(data: bytes, first: Frame) -> Values:
+    """Give what further answers say; where they say the same of another device, with its name."""
+    values: Values = {}
+    for frame in find(data)[0]:
+        if frame == first or not frame.is_answer or frame.service != READ or frame.is_error:
+            continue
+        try:
+            found, _ = _values(frame, None)
+        except FrameError:
+            continue
+        before = "" if frame.source == first.source else f"{_device(frame.source)}."
+        values |= {f"{before}{name}": value for name, value in found.items()}
+    return values
+
+
+def _device(address: int) -> str:
+    parts = (each.part(address) for each in FAMILIES.values() if address in each.addresses)
+    return next(parts, f"device_{address}")
+
+
+def _written(asked: Frame | None) -> Values:
+    """Give what a request to write has set."""
+    if asked is None or asked.property_id not in _VALUES:
+        return {}
+    return _object(asked, asked.target, asked.data)[0]
 
 
 def _one(data: bytes, what: str, *, is_answer: bool) -> Frame:
@@ -84,12 +122,44 @@ def _values(answer: Frame, asked: Frame | None) -> tuple[Values, str]:
         return _entry(Entry.unpack(data)), ""
     if answer.object_type == Type.MULTI_INFO:
         return _infos(Infos.unpack(data), asked)
-    known = named(answer.object_type, answer.object_id, answer.source)
-    if known is None:
-        return _raw(answer, data)
-    values = known.fields(unpack(known.form, data))
+    return _object(answer, answer.source, data)
+
+
+def _object(frame: Frame, address: int, data: bytes) -> tuple[Values, str]:
+    """Give one object of a device: its value, or a limit of it."""
+    known = named(frame.object_type, frame.object_id, address)
+    is_parameter = frame.object_type == Type.PARAMETER
+    if is_parameter and frame.property_id in (*_LIMITS, _LEVEL):
+        return _limit(known, frame, data), ""
+    if known is None or frame.property_id not in _VALUES:
+        return _raw(frame, data)
+    values = known.fields(_value(known, data))
     absent = f"object {known.number} ({known.name}) is not a number: there is no value now"
     return values, "" if values else absent
+
+
+def _value(known: Object, data: bytes) -> Value | None:
+    """Read a value; codes come in two bytes, in four, or as a float."""
+    is_code = known.codes or known.is_bool
+    return _guessed(data) if is_code and len(data) in _WIDTHS else unpack(known.form, data)
+
+
+def _limit(known: Object | None, frame: Frame, data: bytes) -> Values:
+    """Give the least or most that a parameter can be, or who may change it."""
+    name = known.name if known else f"object_{frame.object_id}"
+    if frame.property_id == _LEVEL:
+        if len(data) not in _WIDTHS:
+            raise FrameError(f"found {len(data)} bytes, expected 1, 2 or 4 of a level")
+        stem = name.rpartition("_")[0] if known and _unit(name) else name
+        return {f"{stem}_level_code": int.from_bytes(data, "little")}
+    value = _guessed(data) if known is None else _value(known, data)
+    if value is None:
+        return {}
+    end = _LIMITS[frame.property_id]
+    if known is None or not _unit(name):
+        return {f"{name}_{end}": value}
+    stem, _, unit = name.rpartition("_")
+    return {f"{stem}_{end}_{unit}": each for each in known.fields(value).values()}
 
 
 def _entry(entry: Entry) -> Values:
@@ -109,7 +179,7 @@ def _infos(infos: Infos, asked: Frame | None) -> tuple[Values, str]:
     families = {family for number, _ in infos.values if (family := _family_of(number))}
     is_one = len(devices) <= 1 and len(families) <= 1
     values: Values = {}
-    unknown = []
+    unknown, notes = [], []
     for (number, device), value in infos.values.items():
         family = _family_of(number)
         found = _known(number)
@@ -120,9 +190,14 @@ def _infos(infos: Infos, asked: Frame | None) -> tuple[Values, str]:
             unknown.append(number)
             values[f"{before}object_{number}"] = value
             continue
-        values |= {f"{before}{name}": each for name, each in found.fields(value).items()}
+        try:
+            values |= {f"{before}{name}": each for name, each in found.fields(value).items()}
+        except FrameError as error:
+            notes.append(str(error))
+            values[f"{before}object_{number}"] = value
     missing = asked is not None and set(asked.question.items) - set(infos.values)
-    notes = [f"not known, given as told: {', '.join(map(str, unknown))}"] if unknown else []
+    if unknown:
+        notes.append(f"not known, given as told: {', '.join(map(str, unknown))}")
     notes += [f"not answered: {len(missing)} of the infos asked for"] if missing else []
     return values, "; ".join(notes)
 
@@ -141,21 +216,48 @@ def _family_of(number: int) -> str:
     return next((name for name, base in thousands.items() if number // 1000 == base), "")
 
 
-def _raw(answer: Frame, data: bytes) -> tuple[Values, str]:
-    """Give an object that nobody has named, as it is."""
-    name = f"object_{answer.object_id}"
-    form = _shape(data) if answer.object_type in (Type.INFO, Type.PARAMETER) else None
-    value = data.hex() if form is None else unpack(form, data)
-    note = f"{answer.question} is not known; read as {form.name if form else 'bytes'}"
+def _raw(frame: Frame, data: bytes) -> tuple[Values, str]:
+    """Give what nobody has named, as it is."""
+    name = f"object_{frame.object_id}"
+    if named(frame.object_type, frame.object_id, _address(frame)):
+        name += f"_property_{frame.property_id}"
+    form = _shape(data) if frame.object_type in (Type.INFO, Type.PARAMETER) else None
+    value = data.hex() if form is None else _read(form, data)
+    note = f"{frame.question} is not known; read as {form.name if form else 'bytes'}"
     return ({} if value is None else {name: value}), note
+
+
+def _address(frame: Frame) -> int:
+    return frame.source if frame.is_answer else frame.target
+
+
+def _guessed(data: bytes) -> Value | None:
+    form = _shape(data)
+    return data.hex() if form is None else _read(form, data)
+
+
+def _read(form: Format, data: bytes) -> Value | None:
+    """Read a value; what is no yes or no is a number."""
+    if form is Format.BOOL and data > b"\1":
+        return data[0]
+    return unpack(form, data)
 
 
 def _shape(data: bytes) -> Format | None:
     """Guess what a value is that nobody has named."""
     if len(data) == _SINGLE:
         number = unpack(Format.FLOAT, data)
+        if number is None:
+            # Of what is no number a device sends one sort; others are small negative numbers.
+            return Format.FLOAT if data in _NO_NUMBER else Format.INT32
         is_code = isinstance(number, float) and 0 < abs(number) < _SMALLEST
         return Format.LONG_ENUM if is_code else Format.FLOAT
+    if (
+        len(data) > _SINGLE
+        and (text := data.rstrip(b"\0")).isascii()
+        and text.decode().isprintable()
+    ):
+        return Format.STRING
     return {1: Format.BOOL, 2: Format.SHORT_ENUM}.get(len(data))
 
 
