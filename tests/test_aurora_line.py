@@ -55,8 +55,11 @@ def test_a_late_answer_is_passed_over(kind: int) -> None:
         return held + answered
 
     roof.wire.respond = hold
+    roof.wire.sent.clear()
     assert roof.poll() == true
     assert late == [b""]
+    at = roof.wire.asked.index((2, MEASURE, kind))
+    assert roof.wire.asked[at + 1] == (2, SERIAL, 0)  # what can be told
 
 
 def test_an_answer_in_the_place_of_another_fails_the_poll() -> None:
@@ -82,6 +85,7 @@ def test_an_answer_in_the_place_of_another_fails_the_poll() -> None:
 def test_only_the_end_of_a_poll_tells_of_a_shift_in_its_middle() -> None:
     roof = Roof()
     roof.poll()
+    roof.bus.doubt()
     queue: Queue[bytes] = Queue()
 
     def shifted(asked: bytes, answered: bytes) -> bytes:
@@ -108,6 +112,30 @@ def test_a_second_answer_behind_the_first_is_no_answer() -> None:
 
     roof.wire.respond = twice
     assert roof.poll() == true
+
+
+def test_an_answer_right_behind_another_casts_doubt_on_it() -> None:
+    """The first was a late one; the true one comes a moment later."""
+
+    class OneByOne(Wire):
+        def _receive(self, timeout_s: float) -> bytes:
+            found = super()._receive(timeout_s)
+            self.waiting = found[8:]
+            return found[:8]
+
+    roof = Roof()
+    true = roof.poll()
+    once = [True]
+
+    def twice(asked: bytes, answered: bytes) -> bytes:
+        if (asked[1], asked[2]) == (MEASURE, 8) and once:
+            once.clear()
+            return _stale() + answered
+        return answered
+
+    roof.bus._link = OneByOne(roof.far, twice)  # noqa: SLF001 - another wire
+    assert roof.poll() == true
+    assert once == []
 
 
 def test_a_late_answer_of_another_inverter_is_passed_over() -> None:
@@ -143,6 +171,16 @@ def test_the_serial_number_of_another_is_not_believed_at_first() -> None:
     bridge = Aurora(settings("west", address=3, retries=0))
     with pytest.raises(FrameError, match="which was that of address 2; expected one of its own"):
         bridge.poll(roof.bus, "beat")
+
+
+@pytest.mark.parametrize("serial", [b"1234\0\0", b"12345 ", b" 23456"])
+def test_a_short_serial_number_gets_into_step_as_well(serial: bytes) -> None:
+    roof = Roof()
+    roof.wire.respond = lambda asked, told: answer(serial) if asked[1] == SERIAL else told
+    roof.poll()
+    roof.bus.doubt()
+    assert roof.poll()["output_w"]
+    assert roof.bridges["east"].identity.serial == serial.strip(b"\0 ").decode()
 
 
 def test_another_inverter_in_its_place_is_met_anew() -> None:
@@ -332,7 +370,7 @@ def test_one_dead_inverter_leaves_the_others_their_turns() -> None:
         polling(service.url, *devices) as seen,
     ):
         wait_until(lambda: len(seen.samples["east"]) > 2, "turns of the living", 30)
-        assert seen.presence["west"] is not Presence.ONLINE
+        assert seen.presence.get("west") is not Presence.ONLINE
         assert seen.samples["west"] == []
 
 

@@ -7,11 +7,12 @@ of the answers before it was a stray.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from bridges.aurora.bus import Bus
 from bridges.aurora.codec import Question, Refused, Unsupported, Values, decode
-from bridges.aurora.frame import ANSWER, SERIAL, answer, request, take_answer
+from bridges.aurora.frame import ANSWER, SERIAL, request, take_answer
 from heliobus.errors import FrameError
 from heliobus.exchange import Echo, Silence
 
@@ -134,11 +135,10 @@ class Asker:
 
     def _step(self, bus: Bus) -> None:
         """Get into step: pass over everything before the serial number that is known."""
-        wanted = answer(self.serial.encode("ascii"))
         try:
             bus.ask(
                 request(self.address, SERIAL),
-                partial(_take_exactly, wanted),
+                partial(_take_serial, self.serial),
                 timeout_s=self._timeout_s,
                 what=f"the serial number of address {self.address}",
             )
@@ -194,6 +194,11 @@ def _take(question: Question, data: bytes, *, tenths: bool) -> tuple[Values | Re
         return refusal, used
 
 
-def _take_exactly(wanted: bytes, data: bytes) -> tuple[bytes, int] | None:
-    at = data.find(wanted)
-    return None if at < 0 else (wanted, at + len(wanted))
+def _take_serial(serial: str, data: bytes) -> tuple[str, int] | None:
+    """Take the answer with this serial number, wherever it is."""
+    for at in range(len(data) - ANSWER + 1):
+        with suppress(FrameError):
+            taken = take_answer(data[at:])
+            if taken and decode(_WHO, taken[0])["serial"] == serial:
+                return serial, at + ANSWER
+    return None

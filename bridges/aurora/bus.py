@@ -37,8 +37,7 @@ class Bus:
         self.url, self.name = link.url, link.name
         self.serials: dict[int, str] = {}
         self._doubtful_until_s = 0.0
-        self.in_step = False
-        self.doubt()  # who had the port before may have asked
+        self.in_step = False  # who had the port before may have asked
 
     @property
     def tap(self) -> Callable[[str, bytes], None] | None:
@@ -64,8 +63,9 @@ class Bus:
         self._link.close()
 
     def begin(self) -> None:
-        """Leave the line alone for the time that must be between two questions."""
-        if self._stray(self._gap_s):
+        """See that the line is quiet; the gap was left behind the last answer."""
+        if self._link.drain():
+            self._stray(self._gap_s)
             self.doubt()
 
     def settle(self, quiet_s: float) -> None:
