@@ -391,6 +391,20 @@ def test_the_maker_is_what_35e_spells(data: str, maker: str) -> None:
     assert identity(LV, {0x35E: bytes.fromhex(data)}) == {"maker": maker}
 
 
+@pytest.mark.parametrize("data", ["76006C00CF0CCA0C", "41016C00CF0CCA0C", "4142014341424344"])
+def test_numbers_that_begin_like_a_letter_are_no_name(data: str) -> None:
+    assert identity(VICTRON, {0x370: bytes.fromhex(data)}) == {}
+
+
+@pytest.mark.parametrize("data", ["4C47000000000000", "4C47202020202020", "4C47FFFFFFFFFFFF"])
+def test_a_short_name_is_one_where_nothing_follows(data: str) -> None:
+    assert identity(VICTRON, {0x370: bytes.fromhex(data)}) == {"model": "LG"}
+
+
+def test_a_version_that_is_not_there_is_none() -> None:
+    assert identity(VICTRON, {0x35F: bytes.fromhex("0000FFFFFFFFFFFF")}) == {}
+
+
 def test_a_name_that_fills_its_frame_goes_on_in_the_next() -> None:
     whole = {0x370: b"CAN-SMAR", 0x371: b"TBMS-BAT"}
     assert identity(VICTRON, whole)["model"] == "CAN-SMARTBMS-BAT"

@@ -10,6 +10,8 @@ from decimal import Decimal
 
 from bridges.can.frames import MOST_BYTES, NUMBERS, Field, Message, Profile, Value, Values, told
 
+_PADDING = {0x00, 0x20, 0xFF}
+_SURE_LETTERS = 3
 _ACTIVE = 1  # of a pair of bits; 2 is "not active", 0 and 3 say nothing
 
 
@@ -149,7 +151,9 @@ def _text(row: Field, message: Message, data: bytes) -> str:
         return "" if raw in row.invalid else str(raw)
     held = data[row.at : row.at + row.length] if row.length else data[row.at :]
     if row.type == "version":
-        return ".".join(map(str, held)) if any(held) else ""
+        return "" if set(held) <= _PADDING else ".".join(map(str, held))
     shown = held.decode("latin-1")
     end = next((at for at, letter in enumerate(shown) if not " " <= letter <= "~"), len(shown))
-    return shown[:end]
+    # Numbers may begin like a text: 76 00 6C 00 is no name "v". Batteries do add bytes to theirs.
+    is_text = end >= _SURE_LETTERS or set(held[end:]) <= _PADDING
+    return shown[:end] if is_text else ""
