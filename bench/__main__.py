@@ -17,14 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from bench import can, hearing, keeping, living, quick, registers, storing
+from bench import (
+    can,
+    hearing,
+    household,
+    keeping,
+    living,
+    noise,
+    quick,
+    registers,
+    storing,
+    wires,
+)
 
 ROUNDS = 5
 _HERE = Path(__file__).parent
 _OURS = ("heliobus", "bridges", "sinks", "broker", "schemas")
 _HEAD = """# Results
 
-Written by `make bench`: medians of {rounds} rounds on
+Written by `make bench`: medians of {rounds} rounds (one of noisy answers and of the demo) on
 {machine}. Each process ran as its users run it: started with its
 compiled modules there, against mosquitto, on inverters simulated byte by byte
 at 2400 baud by one other Python process. Nothing else of ours ran, except the sink in the rows
@@ -51,11 +62,18 @@ BENCHES: Mapping[Callable[[Path], dict[str, float]], tuple[str, ...]] = MappingP
         hearing.kept: ("kept_topics",),
         registers.refresh: ("refresh", "refresh_planned", "refresh_singly"),
         **{bench: bench.figures for bench in registers.BENCHES},
+        wires.of_daly: ("daly", "daly_poll"),
+        wires.of_aurora: ("aurora", "aurora_poll"),
         can.listening: ("can_cpu", "can_missed"),
+        **{bench: bench.figures for bench in noise.BENCHES},
+        household.demo: ("demo_cpu", "demo_pss"),
         **{bench: bench.figures for bench in storing.BENCHES},
     }
 )
 """Every bench, and which figures it gives."""
+
+ONCE = frozenset({*noise.BENCHES, household.demo})
+"""Those that take a minute or so, and give much the same each time: one round of them is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +119,7 @@ def _measure(benches: Sequence[Callable[[Path], dict[str, float]]]) -> dict[str,
     medians: dict[str, float] = {}
     for bench in benches:
         rounds: dict[str, list[float]] = defaultdict(list)
-        for _ in range(ROUNDS):
+        for _ in range(1 if bench in ONCE else ROUNDS):
             with tempfile.TemporaryDirectory(prefix="heliobus-bench-") as folder:
                 for name, value in bench(Path(folder, "stage")).items():
                     rounds[name].append(value)

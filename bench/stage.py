@@ -105,8 +105,7 @@ class Process:
     @property
     def cpu_s(self) -> float:
         """Give the processor time used so far, in user and kernel mode."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_s(self.pid)
 
     def stop(self) -> float:
         """End it with SIGTERM and give how long that took."""
@@ -121,6 +120,12 @@ class Process:
         """End it whatever it does. Safe to call twice."""
         self._process.kill()
         self._process.wait()
+
+
+def processor_s(pid: int) -> float:
+    """Give the processor time that a process has used so far, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(pid: int) -> Mapping[str, float]:
