@@ -90,6 +90,8 @@ def _object_or_text(line: bytes) -> _Object | str:
 def _exchange(decoder: Decoder, body: _Object) -> _Object:
     if "response" not in body:
         raise FrameError('"response" is missing, expected hexadecimal bytes')
+    if body["response"] is None:
+        raise FrameError("response: null, the device did not answer")
     request = None if body.get("request") is None else hexadecimal(body, "request", like=_LIKE)
     decoded = decoder(request, hexadecimal(body, "response", like=_LIKE))
     answer = dict(zip(("values", "units", "note"), decoded, strict=False))

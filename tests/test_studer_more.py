@@ -7,6 +7,7 @@ import pytest
 
 from bridges.studer import decode_line
 from bridges.studer.codec import Frame, Infos, Question, answer, find, request
+from heliobus import decode
 
 PARAMETER = 2
 QUESTION = Question.parameter(101, 1138)
@@ -116,3 +117,9 @@ def test_single_bytes_of_any_float_are_no_trap() -> None:
     for bits in range(0, 1 << 32, 0x00FE_DCBB):
         _decoded(Question.parameter(101, 1999), struct.pack("<I", bits).hex())
     assert isinstance(find(request(QUESTION))[0][0], Frame)
+
+
+def test_a_request_that_nobody_answered_is_told_as_such() -> None:
+    done, told = decode.decode_line(decode_line, b'{"request": null, "response": null}')
+    assert not done
+    assert b'"response: null, the device did not answer"' in told
