@@ -97,8 +97,6 @@ class Asker:
         take = partial(_take, command, self.layout or Layout.PI30)
         try:
             answer = ask(link, request(command), take, timeout_s=self._timeout_s, what=command)
-        except Echo:
-            raise
         except FrameError:
             self._in_step = False
             raise
