@@ -96,7 +96,7 @@ class SimulatedSite:
         outside = [name for name, o in settings.sinks.items() if components.tells_outside(o.type)]
         sinks = {name: own for name, own in settings.sinks.items() if name not in outside}
         self._real = settings = replace(settings, sinks=sinks)
-        self._house = House(clock)
+        self.house = House(clock)
         self._lines: list[_Line] = []
         self._speaking: list[Speaking] = []
         self.left_out = dict.fromkeys(outside, _OUTSIDE)
@@ -149,7 +149,7 @@ class SimulatedSite:
         simulate = components.simulation(bridge.type)
         bridge = replace(bridge, options=_at_our_broker(bridge.options))
         if components.listens(bridge.type):
-            self._speaking.append(simulate(bridge, house=self._house, faults=Faults()))
+            self._speaking.append(simulate(bridge, house=self.house, faults=Faults()))
             return bridge
         by_link: dict[str, list[DeviceSettings]] = defaultdict(list)
         for device in bridge.devices:
@@ -161,7 +161,7 @@ class SimulatedSite:
             link, listener = _replaced(parse(url), path)
             there = [replace(device, link=link) for device in devices]
             moved |= {device.name: device for device in there}
-            made = simulate(there, house=self._house, faults=Faults())
+            made = simulate(there, house=self.house, faults=Faults())
             lines.append(_Line(parse(link), made, listener))
         self._lines += lines
         return replace(bridge, devices=tuple(moved[device.name] for device in bridge.devices))

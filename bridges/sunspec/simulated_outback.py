@@ -19,6 +19,7 @@ _ON, _AUTO, _BULK_BIT, _USING = 0x20, 0x100, 0x800, 0x4
 _FAULT = 7
 _NEVER = 0
 _DAWN_W = 5.0
+_STEP_W = 100.0  # of the power of an inverter
 
 
 def _common(model: str, version: str) -> Content:
@@ -88,10 +89,18 @@ def _named(prefix: str, said: Mapping[str, Value]) -> dict[str, Value]:
     return {f"{prefix}_{name}": value for name, value in said.items()}
 
 
+def _share_kw(watts: float, port: int, count: int) -> float:
+    """Give one share in the steps in which it is told, so that all together are right."""
+    upper, lower = (round(watts * part / count / _STEP_W) for part in (port, port - 1))
+    return (upper - lower) * _STEP_W / 1000.0
+
+
 def _of_inverter(part: Part, port: int, count: int) -> dict[str, Value]:
     """Give what both sorts of inverters say: one share of the house."""
-    load_kw, grid_kw = part.load_w / count / 1000.0, part.grid_w / count / 1000.0
-    charge_kw = max(0.0, grid_kw - load_kw)
+    load_kw, grid_kw, charge_kw = (
+        _share_kw(watts, port, count)
+        for watts in (part.load_w, part.grid_w, max(0.0, part.grid_w - part.load_w))
+    )
     return {
         "Port_number": port,
         "DC_Voltage_SF": -1,
