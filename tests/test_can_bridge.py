@@ -12,6 +12,7 @@ import pytest
 from can.interfaces.virtual import VirtualBus
 
 from bridges.can import BRIDGE, Can
+from bridges.can.bursts import Bursts
 from bridges.can.simulator import SIMULATOR
 from heliobus.contract import load
 from heliobus.errors import ConfigError, FrameError, LinkError
@@ -24,7 +25,7 @@ from tests.helpers import wait_until
 
 if TYPE_CHECKING:
     from heliobus.bridge import Bridge
-    from heliobus.can_bus import CanBus
+    from heliobus.can_bus import CanBus, Frame
     from heliobus.sample import Values
 
 PACK = """
@@ -81,6 +82,27 @@ def test_noise_between_the_lines_changes_no_value(adapter: Adapter) -> None:
     adapter.say(b"\xff\xfe\r" + BURST.replace(b"\r", b"\r\x80\xff\r\a"))
     assert device.poll(link, "beat") == VALUES
     assert link.counts["malformed"] == 7
+    link.close()
+
+
+def test_what_comes_while_it_is_looked_at_is_not_cut_from_its_burst(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = bridge()
+    link = opened(adapter.url, device)
+    monkeypatch.setattr(device, "_bursts", Bursts(device.profile, gap_s=60.0))
+    halves, look = [BURST[:40], BURST[40:] + BURST], link.take
+
+    def take(after_s: float, until_s: float) -> "list[Frame]":
+        if halves:
+            said = halves.pop(0)
+            whole = link.counts["frames"] + said.count(b"\r")
+            adapter.say(said)
+            wait_until(lambda: link.counts["frames"] == whole, "all that was said")
+        return look(after_s, until_s)
+
+    monkeypatch.setattr(link, "take", take)
+    assert device.poll(link, "beat") == VALUES
     link.close()
 
 
@@ -145,6 +167,38 @@ def test_damage_alone_is_said_as_a_wrong_bit_rate(adapter: Adapter) -> None:
     adapter.say(b"\xff\x80\xfe\r")
     with pytest.raises(Silence, match=r"only damaged ones; is the bit rate 500000\?"):
         device.poll(link, "beat")
+    link.close()
+
+
+def test_what_was_strange_or_damaged_before_explains_no_silence(adapter: Adapter) -> None:
+    device = bridge(timeout=0.2)
+    link = opened(adapter.url, device)
+    adapter.say(b"\xff\r" + lines((0x305, "0000000000000000")) + BURST)
+    wait_until(lambda: link.counts["frames"] == 7, "the burst")
+    assert device.poll(link, "beat") == VALUES
+    for _ in range(3):
+        with pytest.raises(Silence, match="no frames of pylontech_lv for 0 s, nor any others"):
+            device.poll(link, "beat")
+        device.forget()
+    adapter.say(b"\xff\r")
+    wait_until(lambda: link.counts["malformed"] == 2, "the damage")
+    with pytest.raises(Silence, match="only damaged ones"):
+        device.poll(link, "beat")
+    link.close()
+
+
+def test_a_silence_is_counted_from_the_last_burst_however_often_it_was_forgotten(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = bridge(timeout=0.2)
+    link = opened(adapter.url, device)
+    adapter.say(BURST)
+    device.poll(link, "beat")
+    monkeypatch.setattr(link, "opened_s", link.opened_s - 3600.0)
+    for _ in range(3):
+        device.forget()
+        with pytest.raises(Silence, match="for 0 s"):
+            device.poll(link, "beat")
     link.close()
 
 

@@ -48,6 +48,8 @@ class Can:
         self._bursts = Bursts(self.profile)
         self._read_s = 0.0  # up to here
         self._given = 0
+        self._heard_s = 0.0  # the end of the newest burst
+        self._harmed = 0  # frames on the link until then
         self.forget()
 
     @staticmethod
@@ -113,15 +115,16 @@ class Can:
         """Wait for a burst that is new and not old. Raise Silence."""
         while True:
             now_s = time.monotonic()
-            self._take(link, now_s)
-            burst = self._bursts.newest(now_s)
-            if burst and burst.number > self._given and now_s - burst.at_s <= self._timeout_s:
-                self._given = burst.number
-                self._missed = 0
-                return burst
+            self._take(link)
+            # What has come since belongs to its burst, and ends none.
+            burst = self._bursts.newest(max(now_s, self._read_s))
+            if burst and burst.number > self._given:
+                self._note(link, burst)
+                if now_s - burst.at_s <= self._timeout_s:
+                    return burst
             # The bus is listened to all the time: who was silent before this poll began has used
             # up that time, and costs the others on the bus less.
-            since_s = max(link.opened_s, burst.at_s if burst else 0.0)
+            since_s = max(link.opened_s, self._heard_s)
             until_s = since_s + self._timeout_s * min(self._missed + 1, _OFFLINE_AFTER)
             if now_s >= until_s:
                 self._missed += 1
@@ -130,8 +133,15 @@ class Can:
             gap_s = self._read_s + GAP_S
             link.take(self._read_s, min(until_s, gap_s) if gap_s > now_s else until_s)
 
-    def _take(self, link: CanBus, now_s: float) -> None:
-        for frame in link.take(self._read_s, now_s):
+    def _note(self, link: CanBus, burst: Burst) -> None:
+        """Note that it speaks: what was strange or damaged until now explains no later silence."""
+        self._given, self._heard_s = burst.number, burst.at_s
+        self._missed = 0
+        self._strangers.clear()
+        self._harmed = _harmed(link)
+
+    def _take(self, link: CanBus) -> None:
+        for frame in link.take(self._read_s, 0.0):
             self._read_s = frame.at_s
             self._bursts.take(*frame)
             if frame.id not in self.profile.messages and len(self._strangers) < _STRANGERS:
@@ -143,9 +153,14 @@ class Can:
         if self._strangers:
             others = ", ".join(f"0x{told(one)}" for one in sorted(self._strangers))
             return f"{none}, only others such as {others}; is that its profile? {_README}"
-        if link.counts["errors"] or link.counts["malformed"]:
+        before = self._harmed if self._heard_s > link.opened_s else 0
+        if _harmed(link) > before:
             return f"{none}, only damaged ones; is the bit rate {self.profile.bitrate}? {_README}"
         return f"{none}, nor any others; is it on, and are the two wires right? {_README}"
+
+
+def _harmed(link: CanBus) -> int:
+    return link.counts["errors"] + link.counts["malformed"]
 
 
 def _doubts(device: DeviceSettings, bitrate: int) -> Sequence[str]:
