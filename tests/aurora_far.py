@@ -13,11 +13,11 @@ from bridges.aurora.simulator import Simulator, simulate
 from heliobus.errors import FrameError
 from heliobus.house import House
 from heliobus.line import Faults, Simulated
-from heliobus.link import Link
 from heliobus.polled import Member, Polled, Presence
 from heliobus.poller import Poller
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
+from tests import wires
 
 if TYPE_CHECKING:
     from heliobus.bridge import Event
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 MIDNIGHT_S = 1_781_481_600.0
 NOON_S = MIDNIGHT_S + 12 * 3600.0
 
-Respond = Callable[[bytes, bytes], bytes]
+Asked = tuple[int, int, int]
+Respond = Callable[[Asked, bytes], bytes]
 
 
 class Clock:
@@ -39,41 +40,12 @@ class Clock:
         return self.now_s
 
 
-class Wire(Link):
-    """A line in memory. `respond` gets each request with what the inverters would answer.
+class Wire(wires.Wire[Simulated, Asked]):
+    """A line in memory; what is asked is an address, a command and its first argument."""
 
-    What does not arrive at once never does: nobody waits here.
-    """
-
-    def __init__(self, far: Simulated, respond: Respond | None = None) -> None:
-        super().__init__("memory:", "memory")
-        self.far = far
-        self.respond = respond or (lambda _, answered: answered)
-        self.sent: list[bytes] = []
-        self.waiting = b""
-        self.broken = False
-
-    @property
-    def asked(self) -> list[tuple[int, int, int]]:
-        """Give address, command and first argument of each request."""
-        return [(sent[0], sent[1], sent[2]) for sent in self.sent]
-
-    def _send(self, data: bytes) -> None:
-        self._check()
-        self.sent.append(data)
-        self.waiting += self.respond(data, self.far.take(data))
-
-    def _receive(self, timeout_s: float) -> bytes:  # noqa: ARG002 - it all is there at once
-        self._check()
-        data, self.waiting = self.waiting, b""
-        return data
-
-    def _check(self) -> None:
-        if self.broken:
-            raise OSError("unplugged")
-
-    def _release(self) -> None:
-        self.broken = True
+    @staticmethod
+    def what(request: bytes) -> Asked:
+        return request[0], request[1], request[2]
 
 
 def settings(name: str = "east", link: str = "memory:", /, **options: Any) -> DeviceSettings:

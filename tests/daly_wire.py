@@ -5,54 +5,25 @@ from collections.abc import Callable, Sequence
 from bridges.daly import Daly
 from bridges.daly.simulator import VARIANTS, Board, Simulator
 from heliobus.house import House
-from heliobus.link import Link
 from heliobus.settings import DeviceSettings
+from tests import wires
 
 # When the battery of the simulated house is charged with more than 2.5 A.
 MORNING = 1_790_000_000 - 1_790_000_000 % 86400 + 10 * 3600.0
 Respond = Callable[[int, bytes], bytes]
 
 
-class Wire(Link):
-    """A link in memory. `respond` gets each command with what the boards would answer.
+class Wire(wires.Wire[Simulator, int]):
+    """A line in memory; what is asked is a command."""
 
-    `asked` has the commands in their order, `requests` all that was written.
-    """
-
-    def __init__(self, line: Simulator, respond: Respond | None = None) -> None:
-        super().__init__("memory:", "memory")
-        self.line = line
-        self.respond: Respond = respond or (lambda _, answered: answered)
-        self.requests: list[bytes] = []
-        self.broken = False
-        self._waiting = b""
-
-    @property
-    def asked(self) -> list[int]:
-        """Give the commands that were asked."""
-        return [each[2] for each in self.requests]
+    @staticmethod
+    def what(request: bytes) -> int:
+        return request[2]
 
     @property
     def board(self) -> Board:
         """Give the only board."""
-        return self.line.boards[0]
-
-    def _send(self, data: bytes) -> None:
-        self._check()
-        self.requests.append(data)
-        self._waiting += self.respond(data[2], self.line.take(data))
-
-    def _receive(self, timeout_s: float) -> bytes:  # noqa: ARG002 - it all is there at once
-        self._check()
-        data, self._waiting = self._waiting, b""
-        return data
-
-    def _check(self) -> None:
-        if self.broken:
-            raise OSError("unplugged")
-
-    def _release(self) -> None:
-        self.broken = True
+        return self.far.boards[0]
 
 
 def boards(*numbers: int, variant: str = "16s") -> Simulator:

@@ -12,10 +12,9 @@ from typing import Any
 from bridges.voltronic.simulator import Simulator
 from heliobus.contract import Contract
 from heliobus.house import House as SimulatedHouse
-from heliobus.link import Link
 from heliobus.sample import Sample, Value, Values
 from heliobus.settings import DeviceSettings
-from tests.voltronic_wire import Alone
+from tests.voltronic_wire import Alone, Wire
 
 SITE = "farm"
 END_MS = 1_795_262_400_000  # 2026-11-21T12:00:00Z
@@ -25,28 +24,6 @@ _COARSE_MS, _FINE_MS = 900_000, 60_000
 _FINE_FROM_MS = END_MS - 3_600_000
 CELLS, CHARGERS = 16, 6
 _GROUPS = ("status", "warnings", "charger", "settings", "energy")
-
-
-class SimulatedLink(Link):
-    """Both ends of the line in one process: what is asked is answered at once."""
-
-    def __init__(self, simulator: Simulator) -> None:
-        super().__init__("serial:///simulated", "simulated")
-        self._simulator = simulator
-        self._waiting = b""
-
-    def _send(self, data: bytes) -> None:
-        self._waiting += self._simulator.take(data)
-
-    def _receive(self, timeout_s: float) -> bytes:  # noqa: ARG002 - nothing is waited for
-        data, self._waiting = self._waiting, b""
-        return data
-
-    def _interrupt(self) -> None:
-        pass
-
-    def _release(self) -> None:
-        pass
 
 
 @dataclass
@@ -75,8 +52,8 @@ def times_ms() -> Iterator[int]:
 
 def _inverter() -> Iterator[Sample]:
     clock = _Clock(BEGIN_MS / 1000)
-    link = SimulatedLink(Simulator("pi30max", house=SimulatedHouse(clock)))
-    bridge = Alone(DeviceSettings(name="inverter", link="serial:///simulated", every_s=5.0))
+    link = Wire(Simulator("pi30max", house=SimulatedHouse(clock)))
+    bridge = Alone(DeviceSettings(name="inverter", link="memory:", every_s=5.0))
     values: Values = {}
     for at_ms in times_ms():
         clock.now_s = at_ms / 1000

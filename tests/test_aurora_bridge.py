@@ -14,7 +14,7 @@ from heliobus import contract
 from heliobus.bridge import Identity, Reporter, Sleeper
 from heliobus.errors import ConfigError, FrameError, LinkError
 from heliobus.exchange import Silence
-from tests.aurora_far import MIDNIGHT_S, Clock, Respond, Roof, settings
+from tests.aurora_far import MIDNIGHT_S, Asked, Clock, Respond, Roof, settings
 
 CONTRACT = contract.load()
 
@@ -22,8 +22,8 @@ CONTRACT = contract.load()
 def instead(what: int | tuple[int, int], data: bytes) -> Respond:
     """Answer a command, or a command with its first argument, with these bytes."""
 
-    def respond(asked: bytes, answered: bytes) -> bytes:
-        found = asked[1] if isinstance(what, int) else (asked[1], asked[2])
+    def respond(asked: Asked, answered: bytes) -> bytes:
+        found = asked[1] if isinstance(what, int) else asked[1:]
         return data if found == what else answered
 
     return respond

@@ -20,7 +20,7 @@ from heliobus.link import open_link
 from heliobus.polled import Presence
 from heliobus.sample import Values
 from heliobus.simulation import serve_pty, serve_tcp
-from tests.aurora_far import NOON_S, Clock, Heard, Roof, Wire, far, polling, settings
+from tests.aurora_far import NOON_S, Asked, Clock, Heard, Roof, Wire, far, polling, settings
 from tests.helpers import free_port, wait_until
 
 # What the bridge may put on the wire.
@@ -47,8 +47,8 @@ def test_a_late_answer_is_passed_over(kind: int) -> None:
     true = roof.poll()
     late: list[bytes] = []
 
-    def hold(asked: bytes, answered: bytes) -> bytes:
-        if (asked[1], asked[2]) == (MEASURE, kind) and not late:
+    def hold(asked: Asked, answered: bytes) -> bytes:
+        if asked[1:] == (MEASURE, kind) and not late:
             late.append(_stale())
             return b""
         held, late[:] = b"".join(late[-1:]), [b""] if late else []
@@ -69,7 +69,7 @@ def test_an_answer_in_the_place_of_another_fails_the_poll() -> None:
     queue: Queue[bytes] = Queue()
     queue.put(_stale())
 
-    def shifted(_: bytes, answered: bytes) -> bytes:
+    def shifted(_: Asked, answered: bytes) -> bytes:
         queue.put(answered)
         return queue.get()
 
@@ -88,8 +88,8 @@ def test_only_the_end_of_a_poll_tells_of_a_shift_in_its_middle() -> None:
     roof.bus.doubt()
     queue: Queue[bytes] = Queue()
 
-    def shifted(asked: bytes, answered: bytes) -> bytes:
-        if asked[1:3] == bytes((MEASURE, 8)):
+    def shifted(asked: Asked, answered: bytes) -> bytes:
+        if asked[1:] == (MEASURE, 8):
             queue.put(_stale())
         queue.put(answered)
         return queue.get()
@@ -104,8 +104,8 @@ def test_a_second_answer_behind_the_first_is_no_answer() -> None:
     true = roof.poll()
     once = [True]
 
-    def twice(asked: bytes, answered: bytes) -> bytes:
-        if (asked[1], asked[2]) == (MEASURE, 3) and once:
+    def twice(asked: Asked, answered: bytes) -> bytes:
+        if asked[1:] == (MEASURE, 3) and once:
             once.clear()
             return _stale() + answered
         return answered
@@ -127,8 +127,8 @@ def test_an_answer_right_behind_another_casts_doubt_on_it() -> None:
     true = roof.poll()
     once = [True]
 
-    def twice(asked: bytes, answered: bytes) -> bytes:
-        if (asked[1], asked[2]) == (MEASURE, 8) and once:
+    def twice(asked: Asked, answered: bytes) -> bytes:
+        if asked[1:] == (MEASURE, 8) and once:
             once.clear()
             return _stale() + answered
         return answered
@@ -143,7 +143,7 @@ def test_a_late_answer_of_another_inverter_is_passed_over() -> None:
     true = {name: roof.poll(name) for name in ("east", "west")}
     late = [_stale()]
 
-    def hold(asked: bytes, answered: bytes) -> bytes:
+    def hold(asked: Asked, answered: bytes) -> bytes:
         if asked[0] == 2:
             return b""
         return b"".join(late.pop() for _ in late[:1]) + answered
@@ -167,7 +167,7 @@ def test_the_serial_number_of_another_is_not_believed_at_first() -> None:
     roof = Roof(*THREE)
     roof.poll("east")
     theirs = answer(roof.far.inverters["east"].serial.encode())
-    roof.wire.respond = lambda asked, answered: theirs if asked[:2] == b"\3\x3f" else answered
+    roof.wire.respond = lambda asked, answered: theirs if asked[:2] == (3, SERIAL) else answered
     bridge = Aurora(settings("west", address=3, retries=0))
     with pytest.raises(FrameError, match="which was that of address 2; expected one of its own"):
         bridge.poll(roof.bus, "beat")
@@ -216,7 +216,7 @@ def test_damage_is_asked_again_within_bounds() -> None:
     roof.poll()
     damage = 2
 
-    def damaged(asked: bytes, answered: bytes) -> bytes:
+    def damaged(asked: Asked, answered: bytes) -> bytes:
         nonlocal damage
         if asked[1] == MEASURE and damage:
             damage -= 1
@@ -232,9 +232,9 @@ def test_damage_is_asked_again_within_bounds() -> None:
 
 def test_an_echo_is_no_answer() -> None:
     roof = Roof()
-    roof.wire.respond = lambda asked, answered: asked + answered
+    roof.wire.respond = lambda _, answered: roof.wire.sent[-1] + answered
     assert roof.poll()["output_w"]
-    roof.wire.respond = lambda asked, _: asked
+    roof.wire.respond = lambda *_: roof.wire.sent[-1]
     with pytest.raises(Echo, match="only its echo"):
         roof.poll()
 

@@ -54,7 +54,7 @@ def test_the_beat_is_five_questions_once_the_cells_are_counted() -> None:
     near, one = wire(), bridge()
     one.poll(near, "status")
     assert near.asked == [0x90, 0x94, *STATUS[1:]]
-    near.requests.clear()
+    near.sent.clear()
     values = one.poll(near, "status")
     assert near.asked == STATUS
     assert values["mode"] == "charging"
@@ -96,35 +96,35 @@ def test_a_board_that_answers_the_app_is_found_and_remembered_until_it_is_forgot
     for _ in range(2):
         one.poll(near, "status")
     # What may still answer the first request is passed over by asking something else.
-    assert [each[1] for each in near.requests] == [0x40, *[APP] * 12]
-    near.requests.clear()
+    assert [each[1] for each in near.sent] == [0x40, *[APP] * 12]
+    near.sent.clear()
     one.forget()
     one.poll(near, "status")
-    assert [each[1] for each in near.requests[:2]] == [0x40, APP]
+    assert [each[1] for each in near.sent[:2]] == [0x40, APP]
 
 
 def test_only_board_1_is_asked_as_the_app_does() -> None:
     near = wire(respond=SILENT)
     with pytest.raises(Silence):
         bridge(board=3).poll(near, "status")
-    assert {each[1] for each in near.requests if each[0] == 0xA5} == {0x42}
+    assert {each[1] for each in near.sent if each[0] == 0xA5} == {0x42}
 
 
 def test_requests_that_are_lost_are_filled_with_other_bytes() -> None:
     near, one = wire(), bridge()
     one.poll(near, "status")
-    near.respond = lambda _, said: said if near.requests[-1][4] == 0xAA else b""
+    near.respond = lambda _, said: said if near.sent[-1][4] == 0xAA else b""
     assert "soc_percent" in one.poll(near, "status")
-    near.requests.clear()
+    near.sent.clear()
     one.poll(near, "status")
-    assert {each[4] for each in near.requests} == {0xAA}
+    assert {each[4] for each in near.sent} == {0xAA}
 
 
 def test_two_boards_on_a_line_are_kept_apart() -> None:
     near = Wire(boards(1, 2))
     one, two = bridge(board=1), bridge(board=2)
-    with near.line.boards[1].house:
-        near.line.boards[1].alarm_bits.add(0)
+    with near.far.boards[1].house:
+        near.far.boards[1].alarm_bits.add(0)
     assert one.poll(near, "status")["alarms"] == []
     assert two.poll(near, "status")["alarms"] == ["cell voltage high, level 1"]
 
@@ -151,7 +151,7 @@ def test_two_devices_cannot_be_one_board() -> None:
 def test_cells_whose_frame_is_lost_are_asked_once_more() -> None:
     near, one = wire(), bridge()
     one.poll(near, "status")
-    near.requests.clear()
+    near.sent.clear()
     near.respond = lambda command, said: (
         said[:26] + said[39:] if command == 0x95 and near.asked.count(0x95) == 1 else said
     )
@@ -248,7 +248,7 @@ def test_what_was_measured_is_given_when_the_link_breaks_afterwards() -> None:
 def test_a_late_answer_is_never_taken_for_a_new_one() -> None:
     near, one = wire(), bridge()
     one.poll(near, "status")
-    late = near.line.take(request(0x90))
+    late = near.far.take(request(0x90))
     near.respond = SILENT
     with pytest.raises(Silence):
         one.poll(near, "status")
@@ -287,9 +287,9 @@ def test_a_board_that_was_awake_and_is_silent_sleeps() -> None:
 
 def test_an_echo_is_no_answer() -> None:
     near, one = wire(), bridge()
-    near.respond = lambda _, said: near.requests[-1] + said
+    near.respond = lambda _, said: near.sent[-1] + said
     assert "cell_16_v" in one.poll(near, "status")
-    near.respond = lambda _, __: near.requests[-1]
+    near.respond = lambda _, __: near.sent[-1]
     with pytest.raises(Echo, match="only its echo"):
         one.poll(near, "status")
 
@@ -299,15 +299,15 @@ def test_a_silent_board_costs_the_others_one_timeout_of_each_way_to_ask() -> Non
     one.poll(near, "status")
     near.respond = SILENT
     for _ in range(2):
-        near.requests.clear()
+        near.sent.clear()
         with pytest.raises(Silence):
             one.poll(near, "status")
-    assert len(near.requests) == 1
-    near.requests.clear()
+    assert len(near.sent) == 1
+    near.sent.clear()
     one.forget()
     with pytest.raises(Silence):
         one.poll(near, "status")
-    assert len(near.requests) == 2
+    assert len(near.sent) == 2
 
 
 def test_a_board_that_falls_asleep_within_a_beat_gives_what_it_said() -> None:
@@ -326,7 +326,7 @@ def test_the_newer_generation_is_named_after_one_harmless_read() -> None:
         with pytest.raises(FrameError, match=r"newer generation .* cannot read it") as refused:
             one.poll(near, "status")
         assert not isinstance(refused.value, Silence)
-    others = [each.hex() for each in near.requests if each[0] != 0xA5]
+    others = [each.hex() for each in near.sent if each[0] != 0xA5]
     assert others == ["d2030000003ed7b9"]
     assert one.asleep(lost=False) is None
     # Another link: another board may be there.
@@ -338,10 +338,10 @@ def test_the_newer_generation_is_named_after_one_harmless_read() -> None:
 def test_a_newer_board_that_answers_by_its_number_is_recognised_too() -> None:
     near = wire(respond=SILENT)
     said = bytes.fromhex("51037c") + bytes(124) + bytes.fromhex("0000")
-    near.respond = lambda _, __: said if near.requests[-1][0] == 0x82 else b""
+    near.respond = lambda _, __: said if near.sent[-1][0] == 0x82 else b""
     with pytest.raises(Silence):  # its sum is wrong
         bridge(board=2).poll(near, "status")
-    assert [each.hex()[:4] for each in near.requests if each[0] != 0xA5] == ["d203", "8203"]
+    assert [each.hex()[:4] for each in near.sent if each[0] != 0xA5] == ["d203", "8203"]
 
 
 # ---------------------------------------------------------------------- the sign
@@ -403,8 +403,8 @@ def test_nothing_but_questions_is_ever_sent() -> None:
                     one.poll(near, group.name)
                 except FrameError:
                     continue
-            assert near.line.writes == 0
-            sent += near.requests
+            assert near.far.writes == 0
+            sent += near.sent
     assert {each[2] for each in sent if each[0] == 0xA5} <= QUESTIONS
     assert {each[1] for each in sent if each[0] != 0xA5} == {3}  # Modbus: read registers
 

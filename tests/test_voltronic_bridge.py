@@ -178,7 +178,7 @@ def test_damage_fails_the_group_and_says_so() -> None:
 def test_a_late_status_is_never_taken_for_a_new_one(before: bytes, *, forgets: bool) -> None:
     """It comes after the next request, when its own was given up: an hour-old value, as it were."""
     wire, bridge = wired(), alone()
-    late = wire.device.take(b"QPIGS\xb7\xa9\r")
+    late = wire.far.take(b"QPIGS\xb7\xa9\r")
     wire.respond = instead(QPIGS=before)
     with pytest.raises(FrameError, match="no answer to QPIGS"):
         bridge.poll(wire, "status")
@@ -192,7 +192,7 @@ def test_a_late_status_is_never_taken_for_a_new_one(before: bytes, *, forgets: b
         return late + answered if len(first) == 1 else answered
 
     wire.respond = held
-    wire.device.house.soc = 0.11
+    wire.far.house.soc = 0.11
     values = bridge.poll(wire, "status")
     # Where nothing was ever heard, it might be of the other dialect.
     assert first[0] == ("QPI" if before else "^P005PI")
@@ -262,7 +262,7 @@ def test_the_identity_goes_on_where_it_stopped() -> None:
         bridge.poll(wire, "identity")
     assert bridge.identity.serial
     wire.respond = instead()
-    wire.asked.clear()
+    wire.sent.clear()
     bridge.poll(wire, "identity")
     assert wire.asked == ["QPI", "QVFW", "QVFW2", "QMN", "QGMN"]  # QPI: into step again
 

@@ -89,7 +89,7 @@ def test_the_device_has_the_totals_and_its_units_have_none(variant: Variant) -> 
     assert len(found) == variant.units
     summed_w = sum(int(str(unit["output_w"])) for unit in found.values())
     assert own["total_output_w"] == pytest.approx(summed_w, abs=2)
-    assert own["total_output_w"] == pytest.approx(wire.device.plant.inverter.output_w, abs=1)
+    assert own["total_output_w"] == pytest.approx(wire.far.plant.inverter.output_w, abs=1)
     assert {"total_output_va", "total_charge_a", "total_load_percent"} <= set(own)
     for unit in found.values():
         assert unit["mode"] == "battery"
@@ -155,7 +155,7 @@ def test_pi18_units_are_asked_once_who_they_are_and_again_with_the_settings() ->
 
 def test_pi18_units_that_do_not_say_who_they_are_are_known_by_their_number() -> None:
     wire, bridge = wired(THREE_PI18), units()
-    wire.device.refused.add("PRI")
+    wire.far.refused.add("PRI")
     assert set(told(bridge, wire)) == {""}  # it may have been noise
     for _ in range(8):
         found = told(bridge, wire)
@@ -186,7 +186,7 @@ def test_an_owner_who_does_not_know_of_the_others_is_told_once(
 def test_a_unit_keeps_its_name_when_the_numbers_are_dealt_out_anew() -> None:
     wire, bridge = wired("parallel"), units()
     before = told(bridge, wire)
-    wire.device.plant.order = [2, 0, 1]
+    wire.far.plant.order = [2, 0, 1]
     bridge.forget()
     after = told(bridge, wire)
     assert who(bridge) == dict(zip(UNITS, SERIALS, strict=True))
@@ -196,11 +196,11 @@ def test_a_unit_keeps_its_name_when_the_numbers_are_dealt_out_anew() -> None:
 
 def test_a_unit_that_comes_later_does_not_take_the_name_of_another() -> None:
     wire, bridge = wired("parallel"), units()
-    wire.device.plant.order = [1, 2, 0]
-    wire.device.plant.away = {0}
+    wire.far.plant.order = [1, 2, 0]
+    wire.far.plant.away = {0}
     assert set(told(bridge, wire)) == {"", "unit_1", "unit_2"}
-    wire.device.plant.order = [0, 1, 2]
-    wire.device.plant.away = set()
+    wire.far.plant.order = [0, 1, 2]
+    wire.far.plant.away = set()
     assert set(told(bridge, wire)) == {"", *UNITS}
     assert who(bridge) == dict(zip(UNITS, [SERIALS[1], SERIALS[2], SERIALS[0]], strict=True))
 
@@ -253,12 +253,12 @@ def test_twins_that_are_seen_one_after_the_other_share_no_name() -> None:
 def test_a_unit_that_is_not_there_is_not_published(caplog: pytest.LogCaptureFixture) -> None:
     wire, bridge = wired("parallel"), units()
     told(bridge, wire)
-    wire.device.plant.away = {1}
+    wire.far.plant.away = {1}
     found = told(bridge, wire)
     assert list(found) == ["", "unit_1", "unit_3"]
-    assert found[""]["total_output_w"] == pytest.approx(wire.device.plant.inverter.output_w, abs=1)
+    assert found[""]["total_output_w"] == pytest.approx(wire.far.plant.inverter.output_w, abs=1)
     assert "axpert: there is no unit 1 of 0 to 2; is it off?" in caplog.messages
-    wire.device.plant.away = set()
+    wire.far.plant.away = set()
     with caplog.at_level(logging.INFO):
         assert list(told(bridge, wire)) == ["", *UNITS]
     assert caplog.messages[-1] == "axpert: unit 1 is there again"
@@ -267,14 +267,14 @@ def test_a_unit_that_is_not_there_is_not_published(caplog: pytest.LogCaptureFixt
 def test_a_silent_unit_costs_one_timeout_at_each_back_off() -> None:
     wire, bridge = wired("parallel"), units()
     told(bridge, wire)
-    wire.device.ignored.add("QPGS0")
-    wire.asked.clear()
+    wire.far.ignored.add("QPGS0")
+    wire.sent.clear()
     found = [told(bridge, wire) for _ in range(16)]
     # It ends the first turn before the others are asked; from then on it is asked last.
     assert [set(UNITS) & set(beat) for beat in found] == [set(), *[{"unit_2", "unit_3"}] * 15]
     asked = [n for n, beat in enumerate(_beats(wire.asked)) if "QPGS0" in beat]
     assert asked == [0, 1, 3, 7, 15]
-    wire.device.ignored.clear()
+    wire.far.ignored.clear()
     assert [len(told(bridge, wire)) for _ in range(13)][-1] == 4
 
 
@@ -309,7 +309,7 @@ def test_a_damaged_answer_costs_that_unit_one_turn(damaged: bytes) -> None:
 def test_the_late_answer_of_a_unit_is_never_that_of_another() -> None:
     wire, bridge = wired("parallel"), units()
     told(bridge, wire)
-    late = wire.device.take(request("QPGS0"))
+    late = wire.far.take(request("QPGS0"))
     wire.respond = instead(QPGS0=b"")
     assert list(told(bridge, wire)) == [""]
     first: list[str] = []

@@ -140,7 +140,7 @@ def test_an_inverter_that_refuses_pi30_is_asked_in_pi18() -> None:
     values = bridge.poll(wire, "status")
     assert wire.asked == ["QPIGS", "QPI", "^P005PI", "^P005GS", "^P006MOD"]
     assert values["mode"] == "battery"
-    wire.asked.clear()
+    wire.sent.clear()
     bridge.poll(wire, "status")
     assert wire.asked == ["^P005GS", "^P006MOD"]
 
@@ -155,7 +155,7 @@ def test_what_it_spoke_is_tried_first_after_the_link_was_lost() -> None:
     wire, bridge = wired("pi18"), alone()
     bridge.poll(wire, "status")
     bridge.forget()
-    wire.asked.clear()
+    wire.sent.clear()
     bridge.poll(wire, "status")
     assert wire.asked[0] == "^P005GS"
 
@@ -165,7 +165,7 @@ def test_an_inverter_that_is_silent_to_pi30_is_found_at_the_next_beat() -> None:
     wire.respond = lambda command, answered: answered if command[:1] == "^" else b""
     with pytest.raises(FrameError, match="no answer to QPIGS"):
         bridge.poll(wire, "status")
-    wire.asked.clear()
+    wire.sent.clear()
     assert bridge.poll(wire, "status")["mode"] == "battery"
     assert wire.asked == ["^P005PI", "^P005GS", "^P006MOD"]
 
@@ -269,13 +269,13 @@ def test_a_refused_command_is_asked_twice_and_then_no_more() -> None:
 
 def test_a_late_status_is_never_taken_for_a_new_one() -> None:
     wire, bridge = wired("pi18"), alone(protocol="pi18")
-    late = wire.device.take(request("^P005GS"))
+    late = wire.far.take(request("^P005GS"))
     wire.respond = instead(**{"^P005GS": b""})
     with pytest.raises(FrameError, match="no answer to"):
         bridge.poll(wire, "status")
-    wire.asked.clear()
+    wire.sent.clear()
     wire.respond = lambda _, answered: late + answered if len(wire.asked) == 1 else answered
-    wire.device.house.soc = 0.11
+    wire.far.house.soc = 0.11
     assert bridge.poll(wire, "status")["soc_percent"] == 11
     assert wire.asked[0] == "^P005PI"
 
@@ -284,7 +284,7 @@ def test_a_late_mode_is_not_taken_for_the_protocol() -> None:
     wire, bridge = wired("pi18"), alone(protocol="pi18")
     wire.respond = instead(**{"^P006MOD": b""})
     assert "mode" not in bridge.poll(wire, "status")
-    wire.asked.clear()
+    wire.sent.clear()
     wire.respond = lambda _, got: answer("^D05") + got if len(wire.asked) == 1 else got
     assert bridge.poll(wire, "status")["mode"] == "battery"
 

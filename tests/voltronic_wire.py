@@ -11,40 +11,19 @@ from heliobus.house import House
 from heliobus.link import Link
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
+from tests import wires
 
 NOON = 1_790_000_000 - 1_790_000_000 % 86400 + 12 * 3600.0
 NAK = answer("NAK")
 Respond = Callable[[str, bytes], bytes]
 
 
-class Wire(Link):
-    """A link in memory. `respond` gets each command with what the inverter would answer."""
+class Wire(wires.Wire[Simulator, str]):
+    """A line in memory; what is asked is a command."""
 
-    def __init__(self, device: Simulator, respond: Respond | None = None) -> None:
-        super().__init__("memory:", "memory")
-        self.device = device
-        self.respond = respond or (lambda _, answered: answered)
-        self.asked: list[str] = []
-        self.broken = False
-        self._waiting = b""
-
-    def _send(self, data: bytes) -> None:
-        self._check()
-        command = command_of(data) or ""
-        self.asked.append(command)
-        self._waiting += self.respond(command, self.device.take(data))
-
-    def _receive(self, timeout_s: float) -> bytes:  # noqa: ARG002 - it all is there at once
-        self._check()
-        data, self._waiting = self._waiting, b""
-        return data
-
-    def _check(self) -> None:
-        if self.broken:
-            raise OSError("unplugged")
-
-    def _release(self) -> None:
-        self.broken = True
+    @staticmethod
+    def what(request: bytes) -> str:
+        return command_of(request) or ""
 
 
 class Alone(Voltronic):
