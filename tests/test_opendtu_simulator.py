@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from bridges.mqtt.simulated_inverter import MODELS
-from bridges.mqtt.simulator import SIMULATOR, VARIANTS, Simulator
+from bridges.mqtt.simulator import SIMULATOR, VARIANTS, Simulator, simulate
+from heliobus import components
 from heliobus.errors import ConfigError
 from heliobus.house import House
 from heliobus.line import Faults
-from heliobus.settings import BrokerSettings, BrokerStart
+from heliobus.settings import BridgeSettings, BrokerSettings, BrokerStart, DeviceSettings
 from heliobus.speaking import Speaker, Speaking
 from tests.helpers import ROOT, BrokerProcess, require_program, wait_until
 from tests.listening import Listening
@@ -374,6 +375,23 @@ def test_in_a_house_that_lives_faster_energies_rise_no_faster_than_their_power()
     assert kwh == sorted(kwh)
     assert 0 < today[-1] - today[0] <= max(watts) * 200 / 3600 + 2
     assert today[0] > 100
+
+
+def test_what_is_put_in_the_place_of_one_follows_from_what_its_owner_says() -> None:
+    known = components.find(components.Kind.BRIDGE, "mqtt")
+    assert known is not None
+    names = known.config["component"]["properties"]["simulate"]["enum"]
+    assert [*names] == [name for name in VARIANTS if name not in ("day", "night")]
+    devices = (DeviceSettings("barn", 0, "", {"id": SHED}),)
+    for variant in names:
+        options = {"map": "opendtu", "simulate": variant}
+        bridge = BridgeSettings("dtu", "mqtt", devices, options=options)
+        made = simulate(bridge, house=House(Clock()))
+        assert made.variant is VARIANTS[variant]
+        assert [each.serial for each in made.inverters] == [SHED]
+    wrong = BridgeSettings("dtu", "mqtt", (), options={"map": "shelly_gen2"})
+    with pytest.raises(ConfigError, match="the map 'shelly_gen2' has no simulator; opendtu has"):
+        simulate(wrong, house=House(Clock()))
 
 
 def test_two_opendtus_may_be_in_one_house() -> None:
