@@ -208,6 +208,13 @@ def test_of_a_value_in_two_frames_the_first_that_is_there_counts() -> None:
     assert by(V2, {0x373: both[0x373]})["temperature_max_c"] == 11
 
 
+def test_a_frame_that_says_not_there_leaves_the_value_to_the_next_one() -> None:
+    both = {0x370: "00 80 6C 00 00 00 CA 0C", 0x373: "CA 0C CF 0C 1B 01 1C 01"}
+    values = by(V2, both)
+    assert (values["temperature_max_c"], values["temperature_min_c"]) == (11, 10.8)
+    assert (values["cell_max_v"], values["cell_min_v"]) == (3.279, 3.274)
+
+
 def test_an_identifier_of_29_bits_is_another_one() -> None:
     assert decode(LV, {0x355 | EXTENDED: bytes.fromhex("5A006400")}) == {}
 

@@ -28,10 +28,11 @@ def decode(profile: Profile, frames: Mapping[int, bytes]) -> Values:
             if len(data) < row.end:
                 lacking.add(row.name)
             joined = row.type in {"bit", "bits", "pair2"}
-            if not joined and owner.setdefault(row.name, message.id) != message.id:
+            if not joined and owner.get(row.name, message.id) != message.id:
                 continue
             found = _value(row, message, data, values)
             if found is not None:
+                owner[row.name] = message.id
                 values[row.name] = _joined(values.get(row.name), found)
     return _power(_certain(values, lacking))
 
