@@ -31,8 +31,9 @@ def decode(profile: Profile, frames: Mapping[int, bytes]) -> Values:
             if not joined and owner.get(row.name, message.id) != message.id:
                 continue
             found = _value(row, message, data, values)
+            if found is not None or len(data) < row.end:
+                owner[row.name] = message.id  # also of one that was cut: never another number
             if found is not None:
-                owner[row.name] = message.id
                 values[row.name] = _joined(values.get(row.name), found)
     return _power(_certain(values, lacking))
 
