@@ -1,7 +1,8 @@
 """The far end of Modbus as bytes: a line or a TCP server that does what a test says.
 
-with far_pty(lambda request: [ANSWER]) as far:
-    master = open_master(far.url)
+far = far_pty(lambda request: [ANSWER])
+with master_of(far) as master:
+    master.read(...)
 """
 
 import fcntl
@@ -13,9 +14,14 @@ import termios
 import threading
 import time
 import tty
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Self, TypeAlias
+
+from heliobus.master import Manner, Master, open_master
+from heliobus.modbus import Read
+from tests.helpers import wait_until
 
 CLOSE = None  # hang up instead of the next piece
 Reply: TypeAlias = Callable[[bytes], Iterable[bytes | None]]
@@ -134,6 +140,26 @@ def far_pty(reply: Reply) -> Far:
 def far_tcp(reply: Reply, *, scheme: str = "tcp", host: str = "127.0.0.1", port: int = 0) -> Far:
     """Give a TCP server, which has one connection at a time."""
     return _FarTcp(reply, scheme, host, port)
+
+
+@contextmanager
+def master_of(far: Far) -> Iterator[Master]:
+    """Give the master of a far end, which is served meanwhile."""
+    with far:
+        master = open_master(far.url)
+        try:
+            yield master
+        finally:
+            master.close()
+
+
+def closed_while_it_waits(far: Far, master: Master, read: Read) -> BaseException | None:
+    """Close a master that waits for an answer; give what its read raises within a second."""
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(master.read, read, Manner(timeout_s=30))
+        wait_until(lambda: far.asked, "the request")
+        master.close()
+        return reading.exception(timeout=1)
 
 
 def mbap(request: bytes, pdu: bytes, **changes: int) -> bytes:

@@ -7,17 +7,16 @@ from its own address, so any mix-up shows.
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Self
 
 import pytest
 
 from heliobus.errors import FrameError
-from heliobus.master import Manner, Master, open_master
+from heliobus.master import Manner, Master
 from heliobus.modbus import Read, Refused, rtu
-from tests.modbus_far import Far, far_pty, far_tcp, mbap
+from tests.modbus_far import Far, far_pty, far_tcp, master_of, mbap
 
 ROUNDS = 1000
 TIMEOUT_S = 0.02
@@ -168,14 +167,3 @@ def outcome(master: Master, read: Read, manner: Manner) -> str:
         return "failed"
     assert registers == tuple(held(n) for n in range(read.start, read.start + read.count))
     return "registers"
-
-
-@contextmanager
-def master_of(far: Far) -> Iterator[Master]:
-    """Give the master of a far end, which is served meanwhile."""
-    with far:
-        master = open_master(far.url)
-        try:
-            yield master
-        finally:
-            master.close()

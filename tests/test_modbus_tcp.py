@@ -2,9 +2,7 @@
 
 import itertools
 import logging
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,8 +11,7 @@ from heliobus.guarded import Guarded
 from heliobus.link import Silence
 from heliobus.master import Manner, Master, open_master
 from heliobus.modbus import Read, Refused, rtu
-from tests.helpers import wait_until
-from tests.modbus_far import CLOSE, Far, far_tcp, mbap
+from tests.modbus_far import CLOSE, closed_while_it_waits, far_tcp, master_of, mbap
 
 READ = Read(1, 3, 0x10, 2)
 ASKED = "00 00 00 06 01 03 00 10 00 02"  # after the number of the transaction
@@ -24,17 +21,6 @@ REGISTERS = (0x462A, 0x7521)
 SOON = Manner(timeout_s=0.1)
 PATIENT = Manner(timeout_s=10)
 EACH = Manner(timeout_s=10, keep=False)
-
-
-@contextmanager
-def master_of(far: Far) -> Iterator[Master]:
-    """Give the master of a far end, which is served meanwhile."""
-    with far:
-        master = open_master(far.url)
-        try:
-            yield master
-        finally:
-            master.close()
 
 
 def answer(request: bytes) -> Sequence[bytes]:
@@ -248,23 +234,9 @@ def test_a_host_that_nobody_knows_is_a_lost_link() -> None:
 
 
 def test_a_close_ends_a_read_that_waits() -> None:
-    errors: list[LinkError] = []
-
-    def read(master: Master) -> None:
-        try:
-            master.read(READ, Manner(timeout_s=30))
-        except LinkError as error:
-            errors.append(error)
-
     far = far_tcp(lambda _: ())
     with master_of(far) as master:
-        reading = threading.Thread(target=read, args=(master,))
-        reading.start()
-        wait_until(lambda: far.asked, "the request")
-        master.close()
-        reading.join(1)
-        assert not reading.is_alive()
-        assert len(errors) == 1
+        assert isinstance(closed_while_it_waits(far, master, READ), LinkError)
         with pytest.raises(LinkError, match="closed"):
             master.read(READ, SOON)
 

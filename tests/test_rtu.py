@@ -14,7 +14,7 @@ from heliobus.master import Manner, Master, open_master
 from heliobus.modbus import Read, Refused, rtu
 from heliobus.simulation import serve_pty
 from tests.helpers import wait_until
-from tests.modbus_far import CLOSE, Far, far_pty, far_tcp, mbap
+from tests.modbus_far import CLOSE, Far, closed_while_it_waits, far_pty, far_tcp, master_of, mbap
 
 # An Eastron SDM230 asked for its imported energy: an exchange on the bus of a Solax inverter.
 IMPORT_KWH = Read(1, 4, 0x48, 2)
@@ -25,17 +25,6 @@ REFUSED = bytes.fromhex("01 84 02 c2 c1")
 
 SOON = Manner(timeout_s=0.1)
 PATIENT = Manner(timeout_s=10)
-
-
-@contextmanager
-def master_of(far: Far) -> Iterator[Master]:
-    """Give the master of a far end, which is served meanwhile."""
-    with far:
-        master = open_master(far.url)
-        try:
-            yield master
-        finally:
-            master.close()
 
 
 @contextmanager
@@ -227,22 +216,8 @@ def test_bytes_are_shown_to_whoever_wants_to_see_them() -> None:
 
 
 def test_a_close_ends_a_read_that_waits() -> None:
-    errors: list[LinkError] = []
-
-    def read(master: Master) -> None:
-        try:
-            master.read(IMPORT_KWH, Manner(timeout_s=30))
-        except LinkError as error:
-            errors.append(error)
-
     with line() as (far, master):
-        reading = threading.Thread(target=read, args=(master,))
-        reading.start()
-        wait_until(lambda: far.asked, "the request")
-        master.close()
-        reading.join(1)
-        assert not reading.is_alive()
-        assert len(errors) == 1
+        assert isinstance(closed_while_it_waits(far, master, IMPORT_KWH), LinkError)
         with pytest.raises(LinkError, match="closed"):
             master.read(IMPORT_KWH, SOON)
 
