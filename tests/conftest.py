@@ -1,5 +1,8 @@
-"""Fixtures for every test: real brokers, and the optional folder of further vectors."""
+"""Fixtures for every test: real brokers, `heliobus sim`, and the optional further vectors."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from heliobus.settings import BrokerStart
-from tests.helpers import BrokerProcess, lacking, require_program, vectors_folder
+from tests.helpers import ROOT, BrokerProcess, Sim, lacking, require_program, vectors_folder
 from tests.servers import MariaDB, PostgreSQL, running
 
 # How fast a busy machine makes examples says nothing of what is tested.
@@ -74,6 +77,29 @@ def postgresql(postgresql_of_the_session: PostgreSQL) -> Iterator[PostgreSQL]:
     """Give a PostgreSQL that may be killed and frozen: it is mended afterwards."""
     yield postgresql_of_the_session
     postgresql_of_the_session.sound()
+
+
+@pytest.fixture
+def sim(tmp_path: Path) -> Iterator[Sim]:
+    """Start `heliobus sim` and give the process and the link that it tells."""
+    started = []
+
+    def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "heliobus", "sim", *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        started.append(process)
+        assert process.stdout is not None
+        return process, process.stdout.readline().split()[2]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,8 @@ from heliobus.settings import BrokerStart
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
+# Of the fixture `sim`.
+Sim = Callable[..., tuple[subprocess.Popen[str], str]]
 REQUIRE_ALL = os.environ.get("HELIOBUS_REQUIRE_ALL", "") not in {"", "0"}
 
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
@@ -25,7 +25,7 @@ from heliobus.errors import ConfigError
 from heliobus.line import Faults
 from heliobus.link import open_link
 from heliobus.sample import Values
-from tests.helpers import ROOT, wait_until
+from tests.helpers import ROOT, Sim, wait_until
 
 GOOD = """\
 site: farm
@@ -419,29 +419,6 @@ def test_whatever_the_line_its_answer_is_one_line_of_json(line: bytes) -> None:
     assert "bug" not in body.get("error", "")
 
 
-@pytest.fixture
-def simulator(here: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
-    """Start `heliobus sim` and give the process and the link that it tells."""
-    started = []
-
-    def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "heliobus", "sim", "voltronic", *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=here,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        started.append(process)
-        assert process.stdout is not None
-        return process, process.stdout.readline().split()[2]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def answer_to_qmod(url: str) -> bytes:
     link = open_link(url)
     got = bytearray()
@@ -468,11 +445,9 @@ def answer_to_qmod(url: str) -> bytes:
     ],
 )
 def test_sim_is_a_device_that_answers_until_it_is_stopped(
-    simulator: Callable[..., tuple[subprocess.Popen[str], str]],
-    here: Path,
-    arguments: list[str],
+    sim: Sim, here: Path, arguments: list[str]
 ) -> None:
-    process, url = simulator(*arguments)
+    process, url = sim("voltronic", *arguments)
     if arguments[0] == "--link":
         assert url == f"serial://{here}/port?baud=2400"
     answer = answer_to_qmod(url)

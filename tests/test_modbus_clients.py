@@ -1,11 +1,9 @@
 """Programs of others read our simulated Modbus devices: mbpoll, and pymodbus' own client."""
 
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +16,7 @@ from heliobus.house import House
 from heliobus.line import Faults
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import Service, serve_pty, serve_tcp
-from tests.helpers import ROOT, require_program, wait_until
+from tests.helpers import Sim, require_program, wait_until
 
 # 2026-06-15, noon in the house.
 NOON_S = 1_781_524_800.0
@@ -216,29 +214,6 @@ def test_any_device_closes_the_connection_on_demand() -> None:
             assert connection.recv(100) == b""
 
 
-@pytest.fixture
-def sim(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
-    """Start `heliobus sim modbus` and give the process and the link that it tells."""
-    started = []
-
-    def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "heliobus", "sim", "modbus", *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        started.append(process)
-        assert process.stdout is not None
-        return process, process.stdout.readline().split()[2]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 @pytest.mark.parametrize(
     ("arguments", "url"),
     [
@@ -247,10 +222,8 @@ def sim(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], s
         (["--tcp", "127.0.0.1:0"], r"tcp://127\.0\.0\.1:\d+"),
     ],
 )
-def test_sim_modbus_is_a_device_of_a_profile(
-    sim: Callable[..., tuple[subprocess.Popen[str], str]], arguments: list[str], url: str
-) -> None:
-    process, link = sim("--profile", "eastron_sdm630", "--unit", "7", *arguments)
+def test_sim_modbus_is_a_device_of_a_profile(sim: Sim, arguments: list[str], url: str) -> None:
+    process, link = sim("modbus", "--profile", "eastron_sdm630", "--unit", "7", *arguments)
     assert re.fullmatch(url, link)
     baud = "-b 19200 " if "19200" in link else ""
     found = mbpoll(link, f"{baud}-a 7 -t 3:float -B -r 0 -c 3")
@@ -262,12 +235,10 @@ def test_sim_modbus_is_a_device_of_a_profile(
     assert process.returncode == 0
 
 
-def test_sim_modbus_is_a_device_of_an_own_profile(
-    sim: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
-) -> None:
+def test_sim_modbus_is_a_device_of_an_own_profile(sim: Sim, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "extends: eastron_sdm230\nmodels: [Mine]\nunit_id: 9\nwords: little\n"
     )
-    _, link = sim("--profile", "mine.yaml", "--tcp", "127.0.0.1:0")
+    _, link = sim("modbus", "--profile", "mine.yaml", "--tcp", "127.0.0.1:0")
     found = mbpoll(link, "-a 9 -t 3:float -r 0 -c 1")
     assert 220 < float(shown(found.stdout)[0]) < 240
