@@ -39,7 +39,7 @@ def test_it_is_what_the_kit_expects() -> None:
         ("temperatures", 5.0),
         ("balance", 10.0),
         ("limits", 300.0),
-        ("identity", math.inf),
+        *((name, math.inf) for name in ("capacity", "production", "serial", "model")),
     ]
     # With each beat there is time for one more group.
     assert max(g.wire_s for g in one.groups[1:]) + one.groups[0].wire_s < 1.02
@@ -47,7 +47,7 @@ def test_it_is_what_the_kit_expects() -> None:
 
 def test_slow_groups_are_never_asked_more_often_than_the_beat() -> None:
     groups = Daly(DeviceSettings("bank", 20.0, "memory:")).groups
-    assert [g.every_s for g in groups] == [20.0, 20.0, 20.0, 300.0, math.inf]
+    assert [g.every_s for g in groups] == [20.0, 20.0, 20.0, 300.0, *[math.inf] * 4]
 
 
 def test_the_beat_is_five_questions_once_the_cells_are_counted() -> None:
@@ -70,7 +70,7 @@ def test_every_group_of_every_variant_obeys_the_contract(variant: str) -> None:
     near, one, contract = wire(variant), bridge(), load()
     for group in one.groups:
         values = one.poll(near, group.name)
-        assert values
+        assert bool(values) == (group.name not in {"serial", "model"})
         assert contract.strict("battery", values) == (values, {})
     assert one.identity.model == "DL-BMS-R32-01E"
     assert one.identity.serial == "DL2406010001"
@@ -203,6 +203,28 @@ def test_a_command_that_never_answers_is_asked_three_times_and_then_no_more() ->
     one.forget()
     one.poll(near, "status")
     assert near.asked.count(0x98) == 4
+
+
+@pytest.mark.parametrize("lost", [b"", b"\xa5\x01\x57\x08\x01"], ids=["silence", "damage"])
+def test_who_it_is_is_asked_again_when_the_answer_was_lost(lost: bytes) -> None:
+    near, one = wire(), bridge()
+    one.poll(near, "status")
+    near.respond = instead({0x57: lost})
+    for _ in range(2):
+        with pytest.raises(FrameError, match="answer to 0x57 of board 1"):
+            one.poll(near, "serial")
+    near.respond = lambda _, said: said
+    assert one.poll(near, "serial") == {}
+    assert one.identity.serial == "DL2406010001"
+
+
+def test_who_it_is_is_not_asked_for_ever() -> None:
+    near, one = wire(respond=instead({0x53: answer(1, 0x53, bytes(8))})), bridge()
+    one.poll(near, "status")
+    for _ in range(2):
+        with pytest.raises(FrameError, match="expected year, month and day"):
+            one.poll(near, "production")
+    assert one.poll(near, "production") == {}
 
 
 def test_damage_costs_its_command_only() -> None:

@@ -47,8 +47,14 @@ _SLOW: Final = (
     ("temperatures", 5.0, (frame.TEMPERATURE_RANGE, frame.TEMPERATURES)),
     ("balance", 10.0, (frame.COUNTS, frame.BALANCE)),
     ("limits", 300.0, (frame.CELL_LIMITS, frame.BATTERY_LIMITS)),
-    ("identity", math.inf, (frame.RATED, frame.PRODUCED, frame.CODE, frame.HARDWARE)),
 )
+# What never changes, each in a group of its own: what fails is asked again, and nothing else.
+_ONCE: Final = {
+    "capacity": frame.RATED,
+    "production": frame.PRODUCED,
+    "serial": frame.CODE,
+    "model": frame.HARDWARE,
+}
 _OF_SENSORS: Final = frozenset({frame.TEMPERATURE_RANGE, frame.TEMPERATURES})
 # Frames of an answer; those of cells and sensors follow from their counts.
 _FRAMES: Final = {**PARTS, frame.CELLS: 6}
@@ -123,8 +129,11 @@ class Daly:
         """Ask one group. Raise FrameError, LinkError."""
         if group == self.groups[0].name:
             return self._status(link)
-        commands = next(commands for name, _, commands in _SLOW if name == group)
-        values = self._gather(link, commands)
+        if group in _ONCE:
+            values = self._once(link, _ONCE[group])
+        else:
+            commands = next(commands for name, _, commands in _SLOW if name == group)
+            values = self._gather(link, commands)
         self._who |= {name: values.pop(name) for name in _WHO if name in values}
         return values
 
@@ -201,6 +210,17 @@ class Daly:
             raise failed
         return values
 
+    def _once(self, link: Link, command: int) -> Values:
+        """Ask what never changes. Raise while it may still come; nothing when it does not."""
+        try:
+            answers = self._asker.ask(link, command, count=self._frames(command), patient=False)
+            return decode(command, answers)
+        except FrameError:
+            self._silences[command] += 1
+            if self._silences[command] < _SILENCES:
+                raise
+            return {}
+
     def _optional(self, link: Link, command: int) -> Values:
         """Ask what not every board knows; nothing when this one does not."""
         if self._silences[command] >= _SILENCES or self._is_absent(command):
@@ -269,7 +289,8 @@ def _groups(every_s: float) -> tuple[Group, ...]:
     slow = (
         Group(name, max(slow_s, every_s), _wire_s(commands)) for name, slow_s, commands in _SLOW
     )
-    return (Group("status", every_s, _wire_s(_STATUS)), *slow)
+    once = (Group(name, math.inf, _wire_s((command,))) for name, command in _ONCE.items())
+    return (Group("status", every_s, _wire_s(_STATUS)), *slow, *once)
 
 
 def _wire_s(commands: Sequence[int]) -> float:
