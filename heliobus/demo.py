@@ -5,8 +5,8 @@
     screen   what a person sees; it also counts, independently, what is on the bus
 
 At the end three counts that know nothing of each other are compared: polls that the simulators
-answered whole, samples on the bus, and the rows of the database against the journals. Of what
-nobody asks for, because it comes by itself, the journals and the database are compared.
+answered whole, samples on the bus, and the rows of the database against the journals. Of what is
+no answer, as it comes by itself, the journals and the database are compared.
 """
 
 import logging
@@ -316,9 +316,13 @@ class Demo:
         while time.monotonic() < end_s and not wanted <= set(self._stored()):
             time.sleep(0.1)
 
-    def _journaled(self) -> list[tally.Row]:
-        names = self._settings.bridges
-        return [r for n in names for r in tally.journaled(self._settings, n, self._started_ms)]
+    def _journaled(self, *, asleep_only: bool = False) -> list[tally.Row]:
+        settings, since_ms = self._settings, self._started_ms
+        return [
+            row
+            for name in settings.bridges
+            for row in tally.journaled(settings, name, since_ms, asleep_only=asleep_only)
+        ]
 
     def _stored(self) -> list[tally.Row]:
         path, site = self._folder / ARCHIVE, self._settings.site
@@ -333,6 +337,7 @@ class Demo:
             published=screen.get("published", 0),
             rewritten=screen.get("rewritten", 0),
             heard=heard,
+            asleep=self._journaled(asleep_only=True),
             journaled=rows,
             stored=self._stored(),
         )

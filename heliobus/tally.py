@@ -17,14 +17,15 @@ from heliobus.settings import Settings
 from heliobus.topics import BUS
 
 Row = tuple[str, str]  # device, time as the archive writes it in SQLite
+_ASLEEP = b'"mode":"asleep"'
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """The counts of one run.
 
-    `measured`: the answers that the simulated devices have counted; `heard`: what nobody asks for,
-    of devices that speak by themselves and of sums. That is as journaled.
+    `measured`: the answers that the simulated devices have counted; `heard`: what is no answer, of
+    devices that speak by themselves, of sums, and of those asleep. That is as journaled.
     """
 
     measured: int
@@ -50,6 +51,7 @@ def compare(
     *,
     measured: Mapping[str, int],
     heard: Iterable[Row] = (),
+    asleep: Iterable[Row] = (),
     published: int,
     rewritten: int,
     journaled: Iterable[Row],
@@ -59,18 +61,21 @@ def compare(
 
     Lost: answered and not journaled, or journaled and not stored. Duplicate: journaled twice or
     without having been answered, or stored twice or without having been journaled. `heard` is
-    what was journaled of devices that nobody asks.
+    what was journaled of devices that nobody asks, `asleep` what may be of silent ones.
     """
     log, rows, answered = Counter(journaled), Counter(stored), Counter(measured)
     once, by_itself = Counter(set(log)), set(heard)
     by_device = Counter(device for device, _ in once.keys() - by_itself)
+    silent = Counter(device for device, _ in set(asleep) - by_itself) & (by_device - answered)
     return Tally(
         measured=answered.total(),
-        heard=len(by_itself),
+        heard=len(by_itself) + silent.total(),
         published=published,
         stored=rows.total(),
         lost=(answered - by_device).total() + (once - rows).total(),
-        duplicates=(log - once).total() + (by_device - answered).total() + (rows - once).total(),
+        duplicates=sum(
+            each.total() for each in (log - once, by_device - answered - silent, rows - once)
+        ),
         rewritten=rewritten,
     )
 
@@ -86,10 +91,13 @@ def expected(polls: Mapping[str, int], parts: Mapping[str, str]) -> dict[str, in
     return found | {name: count for name, count in polls.items() if name not in seen}
 
 
-def journaled(settings: Settings, name: str, since_ms: int) -> list[Row]:
+def journaled(
+    settings: Settings, name: str, since_ms: int, *, asleep_only: bool = False
+) -> list[Row]:
     """Read what a stopped component has journaled since a time.
 
     A journal's answer may begin some time before what was asked for, so the times are looked at.
+    `asleep_only`: of those that are asleep; some are silent then, and some say it themselves.
     """
     journal = Journal(settings.data, name, settings.journal)
     journal.open()
@@ -97,8 +105,11 @@ def journaled(settings: Settings, name: str, since_ms: int) -> list[Row]:
     for device in journal.heads():
         after_ms: int | None = since_ms - 1
         while device != BUS and (batch := journal.batch(device, after_ms, None)).entries:
-            times_ms = (entry.time_ms for entry in batch.entries)
-            rows += [(device, time_text(time_ms)) for time_ms in times_ms if time_ms >= since_ms]
+            rows += [
+                (device, time_text(entry.time_ms))
+                for entry in batch.entries
+                if entry.time_ms >= since_ms and (not asleep_only or _ASLEEP in entry.payload)
+            ]
             after_ms = batch.to_ms
     journal.close()
     return rows

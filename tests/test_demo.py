@@ -51,6 +51,11 @@ RUN = """\
 house.site.settings = other
 sys.exit(house.run(None, threading.Event()))
 """
+AT_DUSK = """\
+demo._MORNING_S = 18.7 * 3600
+dusk = demo.Demo(demo.installation(folder), port)
+sys.exit(dusk.run(45.0, threading.Event()))
+"""
 EMBEDDED = "other = replace(usual, broker=BrokerSettings(start=BrokerStart.EMBEDDED))\n"
 ELSEWHERE = """\
 options = {"url": "sqlite:///elsewhere.db"}
@@ -98,7 +103,7 @@ def start(place: Path, *arguments: str, code: Sequence[str] = ()) -> subprocess.
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Wait for the end: exit status, output, errors."""
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=80)
     return process.returncode, out, err
 
 
@@ -149,6 +154,20 @@ def test_twenty_seconds_lose_nothing(place: Path) -> None:
         "All that was measured or heard was stored, once. It is removed now; --data DIR keeps it."
     )
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_at_dusk_who_falls_asleep_is_neither_lost_nor_a_duplicate(
+    place: Path, tmp_path: Path
+) -> None:
+    code = ("-c", OTHER + AT_DUSK)
+    status, out, err = end(start(place, str(tmp_path), str(free_port()), code=code))
+    found = counts(out)
+    assert (status, err) == (0, "")
+    assert stored_all(found)
+    assert re.search(r"east  mode=(?!asleep)", out)
+    assert re.search(r"east  mode=asleep", out)
+    assert re.search(r"barn  mode=asleep", out)
 
 
 def test_the_embedded_broker_loses_nothing_either(place: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The demo's last line: every kind of loss and every kind of duplicate shows in it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,27 @@ def test_what_nobody_asks_for_is_counted_by_the_journal(
     assert (result.lost, result.duplicates) == (lost, duplicates)
 
 
+@pytest.mark.parametrize(
+    ("measured", "asleep", "heard", "lost", "duplicates"),
+    [
+        pytest.param(1, [B, C], 2, 0, 0, id="it was silent while it slept"),
+        pytest.param(3, [B, C], 0, 0, 0, id="it said itself that it sleeps"),
+        pytest.param(2, [B, C], 1, 0, 0, id="it said so once"),
+        pytest.param(1, [B], 1, 0, 1, id="one more was journaled without an answer"),
+        pytest.param(4, [B, C], 0, 1, 0, id="answered and not journaled"),
+    ],
+)
+def test_who_sleeps_need_not_have_answered(
+    measured: int, asleep: Rows, heard: int, lost: int, duplicates: int
+) -> None:
+    rows = [A, B, C]
+    result = tally.compare(
+        measured={"inverter": measured}, asleep=asleep, published=0, rewritten=0,
+        journaled=rows, stored=rows,
+    )  # fmt: skip
+    assert (result.heard, result.lost, result.duplicates) == (heard, lost, duplicates)
+
+
 def test_a_loss_of_one_device_is_not_made_up_for_by_another() -> None:
     meter = ("meter", A[1])
     result = tally.compare(
@@ -140,6 +162,19 @@ def test_a_journal_of_many_batches_is_read_from_a_time_on(tmp_path: Path) -> Non
 
 def test_a_component_that_has_journaled_nothing_has_no_rows(tmp_path: Path) -> None:
     assert tally.journaled(Settings("demo", tmp_path, tmp_path), "axpert", 0) == []
+
+
+def test_what_was_said_of_a_silent_device_is_told_apart(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "aurora", JournalSettings())
+    journal.open()
+    for number, mode in enumerate(("running", "asleep", "asleep", "unknown")):
+        one = replace(sample(number), values={"mode": mode, "charge_state": "asleep"})
+        journal.append(one, one.payload())
+    journal.close()
+    settings = Settings("demo", tmp_path, tmp_path)
+    assert len(tally.journaled(settings, "aurora", T0)) == 4
+    found = tally.journaled(settings, "aurora", T0, asleep_only=True)
+    assert [time[-5:-1] for _, time in found] == [".001", ".002"]
 
 
 def test_a_second_run_at_once_is_counted_for_itself(tmp_path: Path) -> None:
