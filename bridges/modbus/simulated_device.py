@@ -13,11 +13,18 @@ from bridges.modbus.registers import Group, Profile, Row
 from bridges.modbus.simulated_scene import Scene
 from bridges.modbus.types import TYPES, Value, Values
 from heliobus.line import Faults
-from heliobus.modbus import HOLDING, INPUT, MOST_REGISTERS
+from heliobus.modbus import (
+    DEVICE_FAILURE,
+    FAILED,
+    HOLDING,
+    ILLEGAL_ADDRESS,
+    ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    INPUT,
+    MOST_REGISTERS,
+)
 from heliobus.modbus_slave import IDENTIFY, LOOP_BACK, READ_IDENTIFICATION
 
-_FAILED = 0x80
-_NO_FUNCTION, _NO_ADDRESS, _NO_VALUE, _DEVICE_FAILED = 1, 2, 3, 4
 _READ_BYTES = 5
 _BASIC = 1
 _WEAK_MOST = 100
@@ -104,8 +111,8 @@ class Device:
         elif function == IDENTIFY and self._identifies and pdu[1:2] == b"\x0e":
             found = self._identification()
         else:
-            found = _NO_FUNCTION
-        return found if isinstance(found, bytes) else bytes([function | _FAILED, found])
+            found = ILLEGAL_FUNCTION
+        return found if isinstance(found, bytes) else bytes([function | FAILED, found])
 
     def answered(self, pdu: bytes) -> None:
         """Learn that registers which were asked for so were given, and went out whole."""
@@ -130,15 +137,15 @@ class Device:
         start, count = _place(pdu)
         most = min(self.profile.max_registers, MOST_REGISTERS)
         if not 1 <= count <= most or (count > _WEAK_MOST and faults.strikes("max100")):
-            return _NO_VALUE
+            return ILLEGAL_VALUE
         if start % self.profile.align or count % self.profile.align:
-            return _NO_ADDRESS
+            return ILLEGAL_ADDRESS
         function = self._space(pdu[0])
         wanted = range(start, start + count)
         if not self._readable(function, wanted):
-            return _NO_ADDRESS
+            return ILLEGAL_ADDRESS
         if faults.strikes("nak"):
-            return _DEVICE_FAILED
+            return DEVICE_FAILURE
         words = self.image(
             row
             for row in self._told

@@ -12,10 +12,16 @@ from bridges.sunspec.codec import Value, encode
 from bridges.sunspec.simulated_part import Part, Share
 from heliobus.errors import ConfigError
 from heliobus.line import Faults
-from heliobus.modbus import HOLDING, MOST_REGISTERS
+from heliobus.modbus import (
+    DEVICE_FAILURE,
+    FAILED,
+    HOLDING,
+    ILLEGAL_ADDRESS,
+    ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    MOST_REGISTERS,
+)
 
-_FAILED = 0x80
-_NO_FUNCTION, _NO_ADDRESS, _NO_VALUE, _DEVICE_FAILED = 1, 2, 3, 4
 _REQUEST_BYTES = 5
 _HEADER = 2
 _END = (0xFFFF, 0)
@@ -77,21 +83,21 @@ class Device:
     def answer(self, pdu: bytes, faults: Faults) -> bytes:
         """Answer one request."""
         if pdu[0] != HOLDING or len(pdu) != _REQUEST_BYTES:
-            return bytes([pdu[0] | _FAILED, _NO_FUNCTION])
+            return bytes([pdu[0] | FAILED, ILLEGAL_FUNCTION])
         start, count = int.from_bytes(pdu[1:3]), int.from_bytes(pdu[3:5])
         most = _WEAK_MOST if count > _WEAK_MOST and faults.strikes("max100") else self.kind.most
         words = self.registers()
         begin = start - self.kind.base
         if not 1 <= count <= most:
-            code = _NO_VALUE
+            code = ILLEGAL_VALUE
         elif begin < 0 or begin + count > len(words):
-            code = _NO_ADDRESS
+            code = ILLEGAL_ADDRESS
         elif faults.strikes("nak"):
-            code = _DEVICE_FAILED
+            code = DEVICE_FAILURE
         else:
             data = b"".join(word.to_bytes(2) for word in words[begin : begin + count])
             return bytes([HOLDING, len(data)]) + data
-        return bytes([HOLDING | _FAILED, code])
+        return bytes([HOLDING | FAILED, code])
 
     def answered(self, pdu: bytes) -> None:
         """Learn that registers were given, and went out whole."""
