@@ -29,11 +29,8 @@ def decode(rows: Iterable[Row], scales: Mapping[str, Row], image: Image) -> Valu
     known = {name: scale for name, row in scales.items() if (scale := _number(row, image))}
     values: Values = {}
     for row in rows:
-        held = _held(row, image)
-        if held is None or held in row.absent or (held := _whole(row, held)) is None:
-            continue
-        found = _value(row, held, known)
-        if found is None:
+        held = _whole(row, image)
+        if held is None or (found := _value(row, held, known)) is None:
             continue
         joined = values.get(row.name)
         if isinstance(joined, list) and isinstance(found, list):
@@ -54,10 +51,8 @@ def identity(rows: Mapping[str, Row], image: Image) -> dict[str, str]:
     """Give what the registers tell of who the device is, as texts."""
     found = {}
     for name, row in rows.items():
-        held = _held(row, image)
-        there = held is not None and held not in row.absent
-        whole = _whole(row, held) if held is not None and there else None
-        value = None if whole is None else _value(row, whole, {})
+        held = _whole(row, image)
+        value = None if held is None else _value(row, held, {})
         if value is not None and value != UNKNOWN:
             found[name] = str(value)
     return found
@@ -91,7 +86,7 @@ def encode(row: Row, value: Value | None, scales: Mapping[str, float]) -> tuple[
 
 
 def _held(row: Row, image: Image) -> int | None:
-    """Give what its registers hold as one number, None when the image has not all of them."""
+    """Give what its registers hold as one number; None: the image lacks some, or it is absent."""
     words = []
     for at in range(row.at, row.end):
         word = image.get((row.function, at))
@@ -101,7 +96,7 @@ def _held(row: Row, image: Image) -> int | None:
     held = 0
     for word in _ordered(row, words):
         held = held << 16 | word
-    return held
+    return None if held in row.absent else held
 
 
 def _ordered(row: Row, words: list[int]) -> list[int]:
@@ -114,9 +109,10 @@ def _ordered(row: Row, words: list[int]) -> list[int]:
 # ---------------------------------------------------------------------- to values
 
 
-def _whole(row: Row, held: int) -> int | None:
-    """Give the number of which a row tells codes or bits; None where it is none."""
-    if not row.of:
+def _whole(row: Row, image: Image) -> int | None:
+    """Give the number of which a row tells codes or bits; None where it is none, or not there."""
+    held = _held(row, image)
+    if held is None or not row.of:
         return held
     found = number(row.of, held, 2 * row.count)
     return int(found) if found is not None and found >= 0 and found == int(found) else None
@@ -161,7 +157,7 @@ def _is_whole(row: Row) -> bool:
 
 def _number(row: Row, image: Image) -> Decimal | None:
     held = _held(row, image)
-    return None if held is None or held in row.absent else _scaled(row, held, {})
+    return None if held is None else _scaled(row, held, {})
 
 
 def _scaled(row: Row, held: int, scales: Mapping[str, Decimal]) -> Decimal | None:
