@@ -1,6 +1,5 @@
 """What else is said at the same broker: heliobus itself, other systems, and nonsense."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -69,19 +68,13 @@ bridges:
 """
 
 
-def status(ear: Ear, name: str) -> dict[str, object]:
-    """Give the newest status of a bridge; nothing before there is one."""
-    heard = ear.heard(f"/bus/{name}/status")
-    return dict(json.loads(heard[-1].payload)) if heard else {}
-
-
 @pytest.mark.broker
 def test_a_bridge_does_not_take_its_own_status_for_a_device(
     mosquitto: BrokerProcess, tmp_path: Path
 ) -> None:
     (tmp_path / "heliobus.yaml").write_text(CONFIG.format(site=SITE, port=mosquitto.port))
     with Ear(mosquitto.port) as ear, Program(tmp_path, "run", "nodes") as nodes:
-        wait_until(lambda: status(ear, "nodes").get("state") == "online", "its status")
+        wait_until(lambda: ear.status("nodes").get("state") == "online", "its status")
         for topic in ("heliobus/barn/sensor/power/state", "garage/sensor/power/state"):
             ear.client.publish(topic, "5", qos=1)
         wait_until(lambda: ear.heard("/garage/state"), "a device")
@@ -97,7 +90,7 @@ def test_a_command_that_is_retained_while_a_bridge_is_connected_is_told_at_once(
     (tmp_path / "heliobus.yaml").write_text(CONFIG.format(site=SITE, port=mosquitto.port))
     topic = "solar/114172608275/cmd/limit_nonpersistent_relative"
     with Ear(mosquitto.port) as ear, Program(tmp_path, "run", "roof") as roof:
-        wait_until(lambda: status(ear, "roof").get("state") == "online", "its status")
+        wait_until(lambda: ear.status("roof").get("state") == "online", "its status")
         ear.client.publish(topic, "10", qos=1, retain=True)
         roof.says("a command is retained on", topic)
         ear.client.publish(topic, "", qos=1, retain=True)
