@@ -153,6 +153,15 @@ def test_pi18_units_are_asked_once_who_they_are_and_again_with_the_settings() ->
     assert [wire.asked.count(f"^P007PRI{n}") for n in range(3)] == [2, 2, 2]
 
 
+def test_pi18_units_that_change_places_between_two_seldom_beats_keep_their_names() -> None:
+    wire, bridge = wired(THREE_PI18), units(every_s=30.0)
+    before = told(bridge, wire)
+    wire.far.plant.order = [2, 0, 1]
+    after = told(bridge, wire)
+    for unit in UNITS:
+        assert after[unit]["output_w"] == before[unit]["output_w"]
+
+
 def test_pi18_units_that_do_not_say_who_they_are_are_known_by_their_number() -> None:
     wire, bridge = wired(THREE_PI18), units()
     wire.far.refused.add("PRI")

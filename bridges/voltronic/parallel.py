@@ -23,6 +23,8 @@ _TOTALS = ("total_charge_a", "total_output_va", "total_output_w", "total_load_pe
 _NO_VALUES = ("parallel_present", "serial")
 _REFUSALS = 3  # a single one may also mean that noise damaged the request
 _LONGEST_REST_S = 60.0
+# An inverter that is switched on again is not back within less: a shorter beat sees that it is off.
+_SOONEST_BACK_S = 10.0
 
 Query = Callable[[str], Values]
 
@@ -35,6 +37,7 @@ class Units:
         self._device = device
         self._names = names
         self._most_rest = int(_LONGEST_REST_S / every_s)
+        self._is_slow = every_s > _SOONEST_BACK_S
         self._part_of: dict[str, str] = {}  # by the serial number
         self._twins: set[str] = set()  # serial numbers that several units have
         self._faults = Faults(_log)
@@ -58,6 +61,8 @@ class Units:
         What fell silent is asked last and seldom, and the first silence ends the turn: one dead
         unit costs the others one timeout at each back-off.
         """
+        if self._is_slow:
+            self.doubt()  # they may have been off and on since the last beat
         told: dict[int, Values] = {}
         for n in sorted(range(self.count), key=lambda n: self._failures[n]):
             if self._rests[n]:
