@@ -251,6 +251,15 @@ def test_a_board_that_lost_its_values_is_told_so() -> None:
         bridge().poll(near, "status")
 
 
+def test_a_board_that_restarts_within_a_beat_does_not_say_that_all_is_switched_off() -> None:
+    near, one = wire(), bridge()
+    one.poll(near, "status")
+    near.respond = lambda command, said: said if command == 0x90 else answer(1, command, bytes(8))
+    values = one.poll(near, "status")
+    assert "soc_percent" in values
+    assert not {"mode", "charge_enabled", "remaining_ah", "cell_max_v", "cell_01_v"} & set(values)
+
+
 def test_what_was_measured_is_given_when_the_link_breaks_afterwards() -> None:
     near, one = wire(), bridge()
     one.poll(near, "status")

@@ -234,6 +234,9 @@ class Daly:
             self._silences[command] += 1
             return {}
         self._answered.add(command)
+        if command == frame.MOSFETS and not any(answers[-1]):
+            # What a restart leaves would say that both MOSFETs are open and nothing is in there.
+            raise FrameError("all of 0x93 is zero: the board is starting, or has lost its values")
         values = decode(command, answers, self._counts)
         if command == frame.COUNTS:
             self._counts = counts_of(values)
