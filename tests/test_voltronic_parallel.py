@@ -266,11 +266,11 @@ def test_a_unit_that_is_not_there_is_not_published(caplog: pytest.LogCaptureFixt
     found = told(bridge, wire)
     assert list(found) == ["", "unit_1", "unit_3"]
     assert found[""]["total_output_w"] == pytest.approx(wire.far.plant.inverter.output_w, abs=1)
-    assert "axpert: there is no unit 1 of 0 to 2; is it off?" in caplog.messages
+    assert "axpert: unit 2 of 3 is not there; is it off?" in caplog.messages
     wire.far.plant.away = set()
     with caplog.at_level(logging.INFO):
         assert list(told(bridge, wire)) == ["", *UNITS]
-    assert caplog.messages[-1] == "axpert: unit 1 is there again"
+    assert caplog.messages[-1] == "axpert: unit 2 is there again"
 
 
 def test_a_silent_unit_costs_one_timeout_at_each_back_off() -> None:

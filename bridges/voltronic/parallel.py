@@ -115,9 +115,9 @@ class Units:
         for n, values in told.items():
             if n not in there:
                 self._serials.pop(n, None)
-                self._report(n, f"there is no unit {n} of 0 to {self.count - 1}; is it off?")
+                self._report(n, f"unit {n + 1} of {self.count} is not there; is it off?")
                 continue
-            self._faults.over(f"{n}", f"{self._device}: unit {n} is there again")
+            self._faults.over(f"{n}", f"{self._device}: unit {n + 1} is there again")
             serial = str(values.get("serial", ""))
             totals = totals or {name: values[name] for name in _TOTALS if name in values}
             hidden = (*_TOTALS, *_NO_VALUES)
