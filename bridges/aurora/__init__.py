@@ -6,7 +6,9 @@ that no late answer passes for another is up to asking.py. At night the inverter
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from bridges.aurora import tables
 from bridges.aurora.asking import Asker
@@ -164,21 +166,22 @@ class Aurora:
         """Ask one group. Raise FrameError, LinkError."""
         if self.is_total:
             return self._sum()
-        asker, events = self._asker, []
         try:
-            asker.begin(link)
-            known = asker.serial
-            values = self._ask(link, group)
-            if group == "energy" and self._options.read_alarms:
-                events = _events(asker.may(link, _ALARMS))
-            asker.verify(link)
+            values = self._asker.whole(link, partial(self._ask, link, group))
         except FrameError as error:
             self._failed(group, error)
             raise
-        if self._who.get("serial", known) != known:
+        if self._who.get("serial", self._asker.serial) != self._asker.serial:
             self._who = {}
-        self._events += events
+        if group == "energy" and self._options.read_alarms:
+            self._read_alarms(link)
         return self._took(group, values)
+
+    def _read_alarms(self, link: Bus) -> None:
+        """Read what is logged, which empties it; the energies are good without it."""
+        with suppress(FrameError):
+            alarms = self._asker.whole(link, partial(self._asker.may, link, _ALARMS))
+            self._events += _events(alarms)
 
     def forget(self) -> None:
         """Doubt what was learned: another inverter may be there. Who sleeps, sleeps on."""
