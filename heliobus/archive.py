@@ -15,10 +15,9 @@ from itertools import islice
 from typing import Any, TextIO, TypeAlias
 
 from heliobus import contract, health, history
-from heliobus.checked_yaml import guess
 from heliobus.database import FIRST_MS, JSON, Place, TimeMs, connect, place_of, sa, tables
 from heliobus.database_errors import told
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 from heliobus.history import Bucket, Column, Point, Span
 from heliobus.sample import LAST_MS, RESERVED, Sample, Value, time_text
 from heliobus.settings import Settings

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from heliobus import components
-from heliobus.checked_yaml import guess
 from heliobus.components import Component, Kind
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 
 
 def list_components(out: TextIO) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 from heliobus.quantities import duration_s, duration_text, name, plain, size_bytes
 
 Schema: TypeAlias = Mapping[str, Any]
@@ -45,18 +45,6 @@ _WORDS = {
 
 # How a text is converted before its value is checked; a caller adds those that need a context.
 FORMATS: Final[Mapping[str, Format]] = {"duration": duration_s, "size": size_bytes, "name": name}
-
-
-def guess(word: str, known: Iterable[str]) -> str:
-    """Word what may have been meant: `; did you mean 'x'?`, or all that is known."""
-    from difflib import get_close_matches
-
-    names = sorted(known)
-    small = {one.lower(): one for one in names}
-    close = [small[one] for one in get_close_matches(word.lower(), small, n=1)]
-    if close or (close := [one for one in names if word.lower() in one.lower().split("_")]):
-        return f"; did you mean {close[0]!r}?"
-    return f"; expected one of {', '.join(names)}" if names else ""
 
 
 def limits(schema: Schema) -> str:

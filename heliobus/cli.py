@@ -10,6 +10,7 @@ import click
 from heliobus import __version__
 from heliobus.cli_broker import broker
 from heliobus.cli_options import Options
+from heliobus.errors import guess
 
 if TYPE_CHECKING:
     from heliobus.settings import Settings
@@ -303,8 +304,6 @@ cli.add_command(broker)
 
 
 def _check_names(names: Iterable[str], settings: "Settings") -> None:
-    from heliobus.checked_yaml import guess
-
     known = [*settings.bridges, *settings.sinks]
     for name in names:
         if name not in known:

@@ -46,7 +46,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 from heliobus.settings import DeviceSettings
 
 
@@ -253,8 +253,6 @@ def _class(kind: Kind, name: str) -> type[Any]:
 
 
 def _known(kind: Kind, name: str) -> Component:
-    from heliobus.checked_yaml import guess
-
     found = find(kind, name)
     if found is None:
         names = [component.name for component in describe(kind)]

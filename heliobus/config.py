@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from heliobus import broker_keys, components
-from heliobus.checked_yaml import FORMATS, Place, Reader, Schema, compose, guess, read_text
+from heliobus.checked_yaml import FORMATS, Place, Reader, Schema, compose, read_text
 from heliobus.credentials import looseness, read_secret
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 from heliobus.settings import (
     BridgeSettings,
     BrokerSettings,

@@ -7,9 +7,12 @@
     ├── CommandError   refuse the command and answer why
     └── SinkError      keep the data and try again later
 
-A message says where, what was found, what was expected and what to do, in one line.
+A message says where, what was found, what was expected and what to do, in one line. `guess` words
+what may have been meant.
 Anything else that escapes from heliobus is a bug.
 """
+
+from collections.abc import Iterable
 
 
 class HeliobusError(Exception):
@@ -38,3 +41,15 @@ class SinkError(HeliobusError):
     def __init__(self, message: str, *, retry_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_s = retry_s
+
+
+def guess(word: str, known: Iterable[str]) -> str:
+    """Word what may have been meant: `; did you mean 'x'?`, or all that is known."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    small = {one.lower(): one for one in names}
+    close = [small[one] for one in get_close_matches(word.lower(), small, n=1)]
+    if close or (close := [one for one in names if word.lower() in one.lower().split("_")]):
+        return f"; did you mean {close[0]!r}?"
+    return f"; expected one of {', '.join(names)}" if names else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 
 if TYPE_CHECKING:  # at the top it would make chains of imports too long
     from heliobus.checked_yaml import Place, Reader, Schema
@@ -85,7 +85,7 @@ class Shelf:
             path = self.path(parent, path.parent)
 
     def _read_one(self, path: Path, told: str) -> Source:
-        from heliobus.checked_yaml import Reader, compose, guess, read_text
+        from heliobus.checked_yaml import Reader, compose, read_text
         from heliobus.contract import read_schema, schemas_folder
 
         try:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridges.can.frames import EXTENDED, LARGEST_EXTENDED, Caveat, Dialect, Message, Profile
-from bridges.can.rows import Maker, Written, guess
+from bridges.can.rows import Maker, Written
 from heliobus import contract as contracts
 from heliobus.contract import Contract
+from heliobus.errors import guess
 from heliobus.shelf import Shelf, Source, finish
 
 _SHELF: Final = Shelf(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bridges.can.frames import MOST_BYTES, NUMBERS, Field, Guard, Message
+from heliobus.errors import guess
 
 if TYPE_CHECKING:
     from heliobus.contract import Contract
@@ -69,13 +70,6 @@ class Written:
             if values is not None and values.get("name") and values.get("type"):
                 place = (*self.place, key, f"[{index}]")
                 yield Written(self.source, place, values["name"], values)
-
-
-def guess(word: str, known: Iterable[str]) -> str:
-    """Word what may have been meant."""
-    from heliobus import checked_yaml  # at the top it would make the chain of imports too long
-
-    return checked_yaml.guess(word, known)
 
 
 class Maker:

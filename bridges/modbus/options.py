@@ -8,7 +8,7 @@ from typing import Final
 from bridges.modbus import profiles
 from bridges.modbus.registers import Group, Profile, Row
 from bridges.modbus.types import TYPES
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 from heliobus.quantities import seconds
 from heliobus.settings import DeviceSettings
 
@@ -99,8 +99,6 @@ def _turned(row: Row, inverted: Sequence[str]) -> Row:
 
 
 def _check_inverted(names: Sequence[str], found: Sequence[Profile]) -> None:
-    from heliobus.checked_yaml import guess
-
     numbers = {row.name for profile in found for row in profile.rows if TYPES[row.type].is_number}
     for name in names:
         if name not in numbers:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridges.modbus.registers import Caveat, Profile, Row
-from bridges.modbus.rows import Maker, Written, check_places, guess
+from bridges.modbus.rows import Maker, Written, check_places
 from bridges.modbus.types import TYPES
 from heliobus import contract as contracts
 from heliobus.contract import Contract
+from heliobus.errors import guess
 from heliobus.shelf import Shelf, Source, finish
 
 _SHELF: Final = Shelf(

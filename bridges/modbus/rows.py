@@ -1,7 +1,7 @@
 """The rows of a profile are made and checked: what is written, against the contract."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from bridges.modbus.registers import Group, Row
 from bridges.modbus.types import TYPES
 from bridges.modbus.units import OFFSETS, conversion, fitting
+from heliobus.errors import guess
 
 if TYPE_CHECKING:
     from heliobus.contract import Contract, Field
@@ -57,13 +58,6 @@ class Written:
         """Word where this is, for a message about another row."""
         line = self.source.line(self.place)
         return f"line {line}" if self.source is other.source else f"{self.source.path}:{line}"
-
-
-def guess(word: str, known: Iterable[str]) -> str:
-    """Word what may have been meant."""
-    from heliobus import checked_yaml  # at the top it would make the chain of imports too long
-
-    return checked_yaml.guess(word, known)
 
 
 def _has_gaps(value: Any) -> bool:

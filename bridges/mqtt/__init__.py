@@ -21,7 +21,7 @@ from bridges.mqtt.watching import Watching
 from heliobus.bridge import Identity
 from heliobus.bus import Message, Subscription
 from heliobus.contract import ANYTHING, Contract, load
-from heliobus.errors import ConfigError, FrameError
+from heliobus.errors import ConfigError, FrameError, guess
 from heliobus.listener import Heard, Moment, Reading, Refused
 from heliobus.settings import BridgeSettings, BrokerSettings
 
@@ -332,8 +332,6 @@ def _map(options: Mapping[str, Any], folder: Path, contract: Contract) -> Map:
 
 def _check_inverted(settings: BridgeSettings, contract: Contract) -> None:
     """Raise ConfigError where `invert` names what is no number of the contract."""
-    from heliobus.checked_yaml import guess
-
     named = {device.name: device.options for device in settings.devices}
     for where, options in {"": settings.options, **named}.items():
         for name in options.get("invert", ()):

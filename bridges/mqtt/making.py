@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridges.mqtt.patterns import LEAF, MOST_LEVELS, Pattern, Template, filters, template
 from bridges.mqtt.rules import Conditions, Hint, Keepalive, Map, Path, Rule, Sort, Target, Time
-from bridges.mqtt.terms import Terms, guess, texts
+from bridges.mqtt.terms import Terms, texts
 from heliobus.contract import ANYTHING
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 from heliobus.shelf import Source
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 from bridges.mqtt.patterns import Template, template
 from bridges.mqtt.rules import Group, Plain, Sort
-from bridges.mqtt.terms import Terms, guess
+from bridges.mqtt.terms import Terms
 from heliobus.contract import ANYTHING
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 from heliobus.shelf import Source
 
 # Without `silent`, a device is offline after so many of its turns, and not sooner than this.

@@ -5,8 +5,7 @@ from itertools import product
 from typing import Any
 
 from bridges.mqtt.rules import Captures, Keepalive
-from heliobus.checked_yaml import guess
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 from heliobus.follower import Outgoing
 
 _MOST = 100  # of each, whoever makes up topics

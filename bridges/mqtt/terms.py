@@ -1,7 +1,7 @@
 """What a map is checked against: the contract's fields, its own captures, its files."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from bridges.mqtt.patterns import Pattern, Template, pattern, template
 from bridges.mqtt.plain import written
 from bridges.mqtt.rules import Condition, Conditions, Path, Shape
 from heliobus.contract import ANYTHING, Contract
-from heliobus.errors import ConfigError
+from heliobus.errors import ConfigError, guess
 
 if TYPE_CHECKING:
     from heliobus.shelf import Source
@@ -171,13 +171,6 @@ def _check_effort(expression: str) -> None:
             varies[-1] = True
     if open_ends > _MOST_OPEN:
         raise ConfigError(f"found {open_ends} times * or +, expected at most {_MOST_OPEN}")
-
-
-def guess(word: str, known: Iterable[str]) -> str:
-    """Word what may have been meant."""
-    from heliobus import checked_yaml  # at the top it would make the chain of imports too long
-
-    return checked_yaml.guess(word, known)
 
 
 def texts(values: Any) -> frozenset[str]:
