@@ -1,9 +1,13 @@
 """The pages for people: what they show is true, and where they point there is something."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from xml.etree import ElementTree as ET
@@ -121,6 +125,32 @@ def test_every_make_target_that_a_page_names_exists(name: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:^|`)make(?: -C \w+)? ([a-z]+)", BY_NAME[name], re.MULTILINE)
     assert set(named) <= targets
+
+
+# ---------------------------------------------------------------------- bridges/*/README.md
+
+CAPTURED = [
+    (name, shown.text, said.text)
+    for name, page in BY_NAME.items()
+    for shown, said in pairwise(blocks(page))
+    if name.startswith("bridges/") and re.match(r"echo .*heliobus decode", shown.text, re.DOTALL)
+    if said.kind == "json"
+]
+
+
+@pytest.mark.parametrize(("name", "command", "said"), CAPTURED, ids=range(len(CAPTURED)))
+def test_what_is_captured_decodes_as_the_page_of_its_bridge_shows(
+    name: str, command: str, said: str
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", command.replace("heliobus ", '"$PYTHON" -m heliobus ')],
+        env={**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, ""), name
 
 
 # ---------------------------------------------------------------------- README.md

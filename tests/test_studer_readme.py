@@ -2,10 +2,7 @@
 
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -65,21 +62,6 @@ def test_every_variant_is_in_the_table_of_variants() -> None:
         r"^\| `([\w-]+)` \| (.*) \|$", section("Practising without one"), re.MULTILINE
     )
     assert dict(rows) == {name: variant.title for name, variant in VARIANTS.items()}
-
-
-def test_the_captured_pair_decodes_as_the_page_shows() -> None:
-    ((command, expected),) = re.findall(
-        r"```sh\n(echo .*?)```\n\n```json\n(.*?)```", PAGE, re.DOTALL
-    )
-    done = subprocess.run(
-        ["sh", "-c", command.replace("heliobus ", '"$PYTHON" -m heliobus ')],
-        env={**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
 
 
 def test_the_profiles_for_an_xcom_485i_are_there() -> None:
