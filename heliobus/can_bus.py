@@ -40,6 +40,8 @@ _KEPT_FRAMES: Final = 4096  # 20 s of a bus with 200 frames a second
 _SLICE_S: Final = 0.2
 _CLOSE_S: Final = 0.8
 _STEP_S: Final = 1e-6  # no two frames have one time
+# An adapter that says nothing for so long may have been without power, and closed since.
+_MUTE_S: Final = 10.0
 # linux/can/error.h: classes of error frames, and what is in their second byte.
 _CONTROLLER, _BUS_OFF, _RESTARTED = 0x04, 0x40, 0x100
 _PASSIVE: Final = 0x10 | 0x20
@@ -210,16 +212,26 @@ def _told(frame: Heard) -> str:
 
 
 class _Adapter:
-    """An adapter with slcan on a serial port."""
+    """An adapter with slcan on a serial port. One that is mute is opened again and again."""
 
     def __init__(self, link: Link, *, bitrate: int, listen_only: bool) -> None:
         self.name = link.name
         self._link = link
         self._lines = slcan.Lines()
-        link.write(slcan.opening(bitrate, listen_only=listen_only))
+        self._opening = slcan.opening(bitrate, listen_only=listen_only)
+        self._open()
+
+    def _open(self) -> None:
+        self._link.write(self._opening)
+        self._spoke_s = time.monotonic()
 
     def read(self, timeout_s: float) -> Iterable[Heard]:
-        return self._lines.take(self._link.read(timeout_s))
+        data = self._link.read(timeout_s)
+        if data:
+            self._spoke_s = time.monotonic()
+        elif time.monotonic() - self._spoke_s > _MUTE_S:
+            self._open()
+        return self._lines.take(data)
 
     def close(self) -> None:
         with suppress(LinkError):

@@ -16,7 +16,7 @@ from can.interfaces.virtual import VirtualBus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliobus import slcan
+from heliobus import can_bus, slcan
 from heliobus.can_bus import EXTENDED, CanBus, interface_fault, open_bus
 from heliobus.errors import ConfigError, LinkError
 from heliobus.link import open_link
@@ -159,6 +159,19 @@ def test_no_part_of_heliobus_can_send_on_a_bus() -> None:
     for path in (root / "can_bus.py", root / "slcan.py", *root.parent.glob("bridges/can/*.py")):
         if "simulator" not in path.name:
             assert ".send(" not in path.read_text(), path
+
+
+def test_an_adapter_that_lost_its_power_behind_a_port_that_stays_is_opened_again(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = b"C\rS6\rO\r"
+    monkeypatch.setattr(can_bus, "_MUTE_S", 0.3)
+    with listening(adapter.url) as bus:
+        assert adapter.heard(14) == opening * 2
+        monkeypatch.setattr(can_bus, "_MUTE_S", 60.0)
+        adapter.say(b"\r\r\r" + FRAME)
+        assert gathered(bus, 1) == [(0x355, "aabbccddeeff0011")]
+        assert bus.counts == {"frames": 1}
 
 
 def test_frames_have_rising_times_and_wait_for_who_takes_them(adapter: Adapter) -> None:
