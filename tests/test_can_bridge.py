@@ -465,6 +465,12 @@ def test_two_bit_rates_on_one_bus_are_refused(tmp_path: Path) -> None:
         Can.check_link("can:socketcan/can0", devices)
 
 
+def test_two_devices_cannot_be_one_battery(pack: str) -> None:
+    with pytest.raises(ConfigError, match="bms and other would both show the one battery that"):
+        Can.check_link("can:socketcan/can0", [bridge(), bridge(name="other")])
+    Can.check_link("can:socketcan/can0", [bridge(), bridge(name="pack", profile=pack)])
+
+
 def test_the_bit_rate_of_an_adapter_is_that_of_the_profile(
     adapter: Adapter, tmp_path: Path
 ) -> None:

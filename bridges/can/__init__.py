@@ -7,6 +7,7 @@ since the last one, or waits for it. A profile says what is in which frame.
 import logging
 import time
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Final
 
 from bridges.can import codec, profiles, replay
@@ -74,6 +75,12 @@ class Can:
         if len(rates) > 1:
             told_rates = ", ".join(f"{one.name} {rate}" for rate, one in rates.items())
             raise ConfigError(f"link: a bus has one bit rate, found {told_rates}; use two adapters")
+        for one, another in combinations(devices, 2):
+            if one.profile.messages == another.profile.messages:
+                raise ConfigError(
+                    f"profile: {one.name} and {another.name} would both show the one battery that"
+                    f" sends the frames of {one.profile.name}; delete one, or give each its own bus"
+                )
 
     def forget(self) -> None:
         """Forget what was learned: another battery may be there now."""
