@@ -50,10 +50,12 @@ class Far:
         self.devices = {address: dict(told) for address, told in devices.items()}
         self.flags = 0x24
         self.log: list[Entry] = []
+        self.no_entry: int = Error.OBJECT_NOT_FOUND  # how it refuses what is not in the log
         self.logs_between: tuple[int, int, int] | None = None  # while the log is being read
         self.many = True  # it gives many infos at once
         self.busy = 0  # so many of the next answers
         self.mute: set[int] = set()  # objects and devices
+        self.failing: set[int] = set()  # objects that cannot be read now
         self.silent = False
         self.own_name = False  # it refuses in its own name
         self.odd = False  # many infos at once come in another shape
@@ -84,7 +86,7 @@ class Far:
         if self.busy:
             self.busy -= 1
             return refusal(frame, Error.GATEWAY_BUSY, flags=self.flags)
-        data = self._data(frame)
+        data = 0x2A if frame.object_id in self.failing else self._data(frame)
         if isinstance(data, int):
             asked = replace(frame, target=GATEWAY) if self.own_name else frame
             return refusal(asked, data, flags=self.flags)
@@ -110,7 +112,7 @@ class Far:
             return bytes(range(16))
         if frame.object_type == Type.MESSAGE:
             if frame.object_id >= len(self.log):
-                return Error.OBJECT_NOT_FOUND
+                return self.no_entry
             self.flags &= ~1
             entry = self.log[frame.object_id]
             if self.logs_between:

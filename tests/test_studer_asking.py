@@ -95,6 +95,16 @@ def test_an_answer_is_that_to_the_question_asked_last(question: Question) -> Non
     assert wire.asked[1].question != question
 
 
+def test_an_answer_that_is_two_questions_late_is_not_that_to_the_question_asked_last() -> None:
+    wire, asker = Slow(2), Asker(0.02)
+    for _ in range(2):  # the second ends at what is asked before it
+        with pytest.raises(Silence):
+            asker.ask(wire, VOLTS)
+    wire.behind = 0
+    data = asker.ask(wire, VOLTS)
+    assert int.from_bytes(data) == len(wire.asked) == 4
+
+
 def test_many_at_once_are_asked_for_again_at_once() -> None:
     wire, asker = Slow(1), Asker(0.02)
     with pytest.raises(Silence):

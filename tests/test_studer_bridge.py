@@ -88,7 +88,7 @@ def test_devices_say_who_they_are() -> None:
         assert parts["vt_1"].identity == Identity("Studer Innotec", "VarioTrack VT-65")
         assert parts["bms"].identity == Identity("Pylontech")
         assert near.bridge.identity == Identity(
-            "Studer Innotec", "Xcom-232i", "000102030405060708090a0b0c0d0e0f"
+            "Studer Innotec", "Xcom-LAN", "000102030405060708090a0b0c0d0e0f"
         )
 
 
@@ -144,6 +144,49 @@ def test_a_gateway_may_say_nothing_of_what_is_not_there() -> None:
         far.asked.clear()
         near.poll("settings")
         assert not {frame.target for frame in far.asked} & far.mute
+
+
+def test_what_its_owner_has_named_is_looked_for_at_each_slow_turn() -> None:
+    """Its first answers may have been lost."""
+    far = Far({101: XT, 301: VT})
+    far.mute = {301}
+    with connected(far, timeout=0.1, parts={"vt_1": "panels"}) as near:
+        assert set(near.poll()) == {"", "xt_1"}
+        far.asked.clear()
+        near.poll("slow")
+        sought = [frame.target for frame in far.asked if frame.object_type == Type.INFO]
+        assert sought == [301]
+        far.mute = set()
+        near.poll("slow")
+        assert set(near.poll()) == {"", "xt_1", "vt_1"}
+
+
+def test_what_was_there_before_is_looked_for_at_each_slow_turn() -> None:
+    far = Far({101: XT, 102: XT})
+    with connected(far, timeout=0.1) as near:
+        assert set(near.poll()) == {"", "xt_1", "xt_2"}
+        near.bridge.forget()
+        gone = far.devices.pop(102)
+        assert set(near.poll()) == {"", "xt_1"}
+        far.devices[102] = gone
+        near.poll("slow")
+        assert set(near.poll()) == {"", "xt_1", "xt_2"}
+
+
+@pytest.mark.parametrize(
+    ("link", "interface", "model"),
+    [
+        ("serial:///dev/x", "xcom-232i", "Xcom-232i"),
+        ("serial:///dev/x", "xcom-lan-serial", "Xcom-LAN"),
+        ("listen://0.0.0.0:4001", "xcom-232i", "Xcom-LAN"),
+        ("socket://192.0.2.9:4001", "xcom-232i", "Xcom-LAN"),
+        ("rfc2217://192.0.2.9:4001", "xcom-lan-serial", "Xcom-LAN"),
+        ("rfc2217://192.0.2.9:4001", "xcom-232i", "Xcom-232i"),
+    ],
+)
+def test_a_gateway_is_called_what_it_is(link: str, interface: str, model: str) -> None:
+    bridge = Studer(DeviceSettings("xcom", 2.0, link, {"interface": interface}))
+    assert bridge.identity.model == model
 
 
 def test_what_was_added_is_found_later() -> None:
@@ -288,6 +331,16 @@ def test_what_a_device_does_not_have_is_not_asked_for_again() -> None:
         far.asked.clear()
         near.poll("slow")
         assert [frame.object_id for frame in far.asked if frame.object_type == Type.INFO] == [3083]
+
+
+def test_what_cannot_be_read_now_is_asked_for_again() -> None:
+    far = Far({101: XT})
+    far.many = False
+    with connected(far) as near:
+        far.failing = {3136}
+        assert "output_w" not in near.poll()["xt_1"]
+        far.failing = set()
+        assert near.poll()["xt_1"]["output_w"] == 1000.0
 
 
 def test_a_busy_gateway_is_asked_again() -> None:

@@ -1,6 +1,8 @@
 """The message log of a Studer installation as events: each new entry is told once."""
 
-from bridges.studer.codec import Type
+import pytest
+
+from bridges.studer.codec import Error, Type
 from bridges.studer.messages import severity_of, text_of
 from heliobus import contract
 from tests.studer_far import XT, Far, connected
@@ -54,17 +56,51 @@ def test_an_entry_in_the_hour_that_comes_twice_is_told() -> None:
         assert len(near.events()) == 1
 
 
-def test_the_first_entry_ever_is_told() -> None:
+@pytest.mark.parametrize("empty", [0x22, 0x26])
+def test_the_first_entry_ever_is_told(empty: int) -> None:
     far = Far({101: XT, 102: XT})
+    far.no_entry = empty
     with connected(far) as near:
         near.poll("slow")
-        assert far.count(Type.MESSAGE) == 1
-        near.bridge.forget()  # what has no log may have one later
-        far.logs(10, 501, NOW_S)
-        near.poll()
-        far.logs(19, 101, NOW_S + 5)
+        assert near.events() == []
+        far.logs(19, 101, NOW_S)
         near.poll()
         assert [event.details["severity"] for event in near.events()] == ["error"]
+
+
+def test_a_gateway_without_a_log_is_not_asked_for_it_again() -> None:
+    far = Far({101: XT})
+    far.no_entry = Error.TYPE_NOT_SUPPORTED
+    with connected(far) as near:
+        for _ in range(3):
+            near.poll("slow")
+        assert far.count(Type.MESSAGE) == 1
+        near.bridge.forget()  # another may be in its place
+        near.poll("slow")
+        assert far.count(Type.MESSAGE) == 2
+
+
+def test_a_log_that_cannot_be_read_now_is_looked_at_again() -> None:
+    far = Far({101: XT})
+    far.logs(10, 501, NOW_S)
+    with connected(far) as near:
+        near.poll("slow")
+        log, far.log, far.no_entry = far.log, [], Error.RESPONSE_TIMEOUT
+        near.poll("slow")
+        far.log = log
+        far.logs(19, 101, NOW_S + 5)
+        near.poll("slow")
+        assert len(near.events()) == 1
+
+
+def test_the_log_may_be_left_to_another_program() -> None:
+    far = Far({101: XT})
+    far.logs(10, 501, NOW_S)
+    with connected(far, read_log=False) as near:
+        assert near.poll()[""]["message_pending"] is True
+        near.poll("slow")
+        assert near.poll()[""]["message_pending"] is True
+        assert far.count(Type.MESSAGE) == 0
 
 
 def test_a_log_that_is_not_answered_costs_no_values() -> None:

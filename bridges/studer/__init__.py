@@ -9,6 +9,7 @@ that could.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from bridges.studer.asking import Asker
 from bridges.studer.codec import GATEWAY, FrameFlag, Question, Refused
@@ -37,8 +38,9 @@ _LINES: Mapping[str, Mapping[str, str]] = {
     "xcom-232i": {"baud": "38400", "parity": "E", "stopbits": "1"},
     "xcom-lan-serial": {"baud": "115200", "parity": "N", "stopbits": "1"},
 }
-_MODELS = {"xcom-232i": "Xcom-232i", "xcom-lan-serial": "Xcom-LAN"}
 _USUAL = "xcom-232i"
+# What is on the network is an Xcom-LAN, whatever its line is set to.
+_NETWORK = ("listen", "socket", "tcp")
 
 
 class Studer:
@@ -54,6 +56,9 @@ class Studer:
         )
         self.kind = "gateway"
         self.interface: str = options.get("interface", _USUAL)
+        is_lan = urlsplit(device.link).scheme in _NETWORK or self.interface != _USUAL
+        self._model = "Xcom-LAN" if is_lan else "Xcom-232i"
+        self._reads_log: bool = options.get("read_log", True)
         self._name = device.name
         self._names: Mapping[str, str] = options.get("parts", {})
         _check_parts(device.name, self._names)
@@ -82,7 +87,7 @@ class Studer:
     @property
     def identity(self) -> Identity:
         """Give what the gateway has said of itself."""
-        return Identity(_MAKER, _MODELS[self.interface], self._guid)
+        return Identity(_MAKER, self._model, self._guid)
 
     @property
     def parts(self) -> Mapping[str, Part]:
@@ -95,6 +100,8 @@ class Studer:
             self._look_around(link)
         elif not self._devices:
             self._add(self._reader.find(link, ()))
+        elif group == SLOW and (missing := self._missing):
+            self._add(self._reader.find(link, self._devices, missing))
         found = self._reader.read(link, self._devices, group)
         if group == FAST:
             own = self._own()
@@ -131,6 +138,11 @@ class Studer:
             about = self._parts[part]
             self._parts = {**self._parts, part: Part(about.kind, _identity(said), name=about.name)}
 
+    @property
+    def _missing(self) -> set[str]:
+        """Name what was there before, or has a name of its owner, and was not found."""
+        return set(self._parts) - {one.part for one in self._devices}
+
     def _add(self, found: Sequence[Device]) -> None:
         self._devices += found
         added = {
@@ -150,6 +162,8 @@ class Studer:
 
     def _read_log(self, link: Link) -> None:
         """Read what is new in the log; the values that were read are good without it."""
+        if not self._reads_log:
+            return
         try:
             entries = self._log.look(link, self._asker)
         except FrameError:

@@ -8,6 +8,7 @@ follows that answer is not late. Many infos at once carry a tag of their own and
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from bridges.studer.codec import Error, Frame, Infos, Question, Refused, Stream, Type, request
 from bridges.studer.objects import FAMILIES
@@ -64,13 +65,8 @@ class Asker:
     def _fence(self, link: Wire, question: Question) -> None:
         """Have something else answered, be it by a refusal."""
         other = self._other(question)
-        try:
+        with suppress(Refused):
             self._exchange(link, other)
-        except Refused:
-            return
-        except Silence:
-            self._owed = {other}  # nothing has come for all this time: nothing is under way
-            raise
 
     def _other(self, question: Question) -> Question:
         for family in FAMILIES.values():

@@ -101,6 +101,12 @@ ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType(
 )
 
 
+# There is nothing of the sort; there is none now; it cannot be had at this moment.
+NO_LOG: Final = frozenset({0x11, 0x21, 0x2C})
+NO_VALUE: Final = frozenset({0x22, 0x26})
+NOT_NOW: Final = frozenset({0x26, 0x2A})
+
+
 class Refused(FrameError):
     """The gateway or a device refuses what was asked; `code` says why."""
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from bridges.studer.asking import Asker
-from bridges.studer.codec import Entry, Error, Question, Refused
+from bridges.studer.codec import NO_LOG, NO_VALUE, Entry, Question, Refused
 from bridges.studer.messages import severity_of, text_of
 from heliobus.bridge import Event
 from heliobus.exchange import Wire
@@ -15,6 +15,8 @@ _MOST = 20
 _CLOCK_S = 7200
 
 _Key: TypeAlias = tuple[int, int, int, int]
+# What has been seen of an empty log: whatever comes is new.
+_NOTHING: _Key = (-1, 0, 0, 0)
 
 
 class Log:
@@ -39,7 +41,9 @@ class Log:
         try:
             newest = _entry(link, asker, 0)
         except Refused as error:
-            self._is_missing = error.code != Error.GATEWAY_BUSY
+            self._is_missing = error.code in NO_LOG
+            if error.code in NO_VALUE:
+                self._seen = _NOTHING
             return []
         new = [] if self._seen is None else self._since(self._seen, newest, link, asker)
         self._seen = _key(newest)

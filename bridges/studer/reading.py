@@ -5,12 +5,12 @@ objects a device does not have.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from bridges.studer.asking import Asker
-from bridges.studer.codec import Error, Format, Infos, Question, Refused, Value, unpack
+from bridges.studer.codec import NOT_NOW, Error, Format, Infos, Question, Refused, Value, unpack
 from bridges.studer.objects import FAMILIES, SETTINGS, Family, Object, Values
 from heliobus.errors import FrameError
 from heliobus.exchange import Echo, Silence, Wire
@@ -84,8 +84,11 @@ class Reader:
                 self._learn(error)
         return self._singly(link, wanted)
 
-    def find(self, link: Wire, known: Sequence[Device]) -> list[Device]:
-        """Look for devices that are not known yet. Raise FrameError, LinkError."""
+    def find(self, link: Wire, known: Sequence[Device], only: Collection[str] = ()) -> list[Device]:
+        """Look for devices that are not known yet, or `only` for these parts.
+
+        Raise FrameError, LinkError.
+        """
         found: list[Device] = []
         for family in FAMILIES.values():
             has_battery = any(each.family.name in _BATTERIES for each in (*known, *found))
@@ -93,9 +96,9 @@ class Reader:
                 continue
             for address in family.addresses:
                 device = Device(family, address)
-                if device in known:
+                if device in known or (only and device.part not in only):
                     continue
-                if device in self._mute or not self._is_there(link, device):
+                if (device in self._mute and not only) or not self._is_there(link, device):
                     break
                 found.append(device)
         return found
@@ -105,7 +108,7 @@ class Reader:
     def _is_there(self, link: Wire, device: Device) -> bool:
         question = Question.info(device.address, device.family.seek)
         try:
-            data = self._patiently(link, question)
+            data = self._patiently(link, question, once=device in self._mute)
         except Refused as error:
             if _is_busy(error):
                 raise
@@ -118,10 +121,12 @@ class Reader:
         # A BSP has no version of a battery's own electronics.
         return device.family.name not in _BATTERIES or unpack(Format.FLOAT, data) is not None
 
-    def _patiently(self, link: Wire, question: Question) -> bytes:
+    def _patiently(self, link: Wire, question: Question, *, once: bool) -> bytes:
         try:
             return self._asker.ask(link, question)
         except Silence:
+            if once:
+                raise
             return self._asker.ask(link, question)
 
     def _at_once(self, link: Wire, wanted: Sequence[Wanted]) -> Read:
@@ -189,7 +194,8 @@ class Reader:
         except Refused as error:
             if error.code in _GONE or _is_busy(error):
                 raise
-            self._leave_out(device, each, error)
+            if error.code not in NOT_NOW:
+                self._leave_out(device, each, error)
             return {}
         except (Silence, Echo):
             raise
