@@ -61,6 +61,7 @@ _TRISTAR: Final[Mapping[str, Any]] = {
     "connect": "per_request",
 }
 _ROOF, _XCOM = "serial:///dev/ttyUSB3?baud=19200", "serial:///dev/ttyUSB4?baud=38400&parity=E"
+_ONCE = {"retries": 0}  # or falling asleep takes them a minute
 _Described = Mapping[str, tuple[str, Mapping[str, Any]]]
 # Bridge: its type, and of each device the link and the options. Nothing of it is there.
 HOUSEHOLD: Final[Mapping[str, tuple[str, _Described]]] = {
@@ -77,9 +78,9 @@ HOUSEHOLD: Final[Mapping[str, tuple[str, _Described]]] = {
     "daly": ("daly", {"bank": ("serial:///dev/ttyUSB2?baud=9600", {})}),
     "can": ("can", {"pylontech": ("can:slcan//dev/ttyACM0?bitrate=500000", {})}),
     "aurora": ("aurora", {
-        "east": (_ROOF, {"address": 2}),
-        "south": (_ROOF, {"address": 3}),
-        "west": (_ROOF, {"address": 4}),
+        "east": (_ROOF, {"address": 2, **_ONCE}),
+        "south": (_ROOF, {"address": 3, **_ONCE}),
+        "west": (_ROOF, {"address": 4, **_ONCE}),
         "roof": (_ROOF, {"total": "all"}),
     }),
     "studer": ("studer", {"xcom": (_XCOM, {"slow": HOLD_S})}),

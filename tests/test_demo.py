@@ -52,9 +52,9 @@ house.site.settings = other
 sys.exit(house.run(None, threading.Event()))
 """
 AT_DUSK = """\
-demo._MORNING_S = 18.7 * 3600
+demo._MORNING_S = 18.3 * 3600
 dusk = demo.Demo(demo.installation(folder), port)
-sys.exit(dusk.run(45.0, threading.Event()))
+sys.exit(dusk.run(60.0, threading.Event()))
 """
 EMBEDDED = "other = replace(usual, broker=BrokerSettings(start=BrokerStart.EMBEDDED))\n"
 ELSEWHERE = """\
