@@ -1,10 +1,8 @@
 """Simulated Aurora inverters at the far end, and bridges to them, for the tests."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from bridges.aurora import Aurora
 from bridges.aurora.bus import Bus
@@ -13,14 +11,9 @@ from bridges.aurora.simulator import Simulator, simulate
 from heliobus.errors import FrameError
 from heliobus.house import House
 from heliobus.line import Faults, Simulated
-from heliobus.polled import Member, Polled, Presence
-from heliobus.poller import Poller
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
 from tests import wires
-
-if TYPE_CHECKING:
-    from heliobus.bridge import Event
 
 # 2026-06-15 in the simulated house.
 MIDNIGHT_S = 1_781_481_600.0
@@ -108,46 +101,3 @@ class Heard:
     def requests(self) -> list[bytes]:
         """Give the requests, each of ten bytes."""
         return [self.bytes[at : at + REQUEST] for at in range(0, len(self.bytes), REQUEST)]
-
-
-class Seen:
-    """What a poller has said: samples, events, and how the devices are."""
-
-    def __init__(self) -> None:
-        self.samples: dict[str, list[Values]] = defaultdict(list)
-        self.presence: dict[str, Presence | None] = {}
-        self.events: SimpleQueue[tuple[str, Event]] = SimpleQueue()
-        self.polled: list[Polled] = []
-
-    def is_online(self, *names: str) -> bool:
-        return all(self.presence.get(name) is Presence.ONLINE for name in names)
-
-
-@contextmanager
-def polling(url: str, *devices: DeviceSettings) -> Iterator[Seen]:
-    """Poll devices of one link by a real poller."""
-    seen = Seen()
-    bridges = [Aurora(device) for device in devices]
-    Aurora.check_link(url, bridges)
-    seen.polled = [Polled(*each) for each in zip(devices, bridges, strict=True)]
-    for polled in seen.polled:
-        polled.allowed = True
-
-    def sample(member: Member, values: Values, _: float) -> None:
-        seen.samples[member.name].append(values)
-
-    def change(member: Member) -> None:
-        seen.presence[member.name] = member.presence
-
-    poller = Poller(
-        url,
-        seen.polled,
-        on_sample=sample,
-        on_change=change,
-        on_event=lambda device, event: seen.events.put((device.name, event)),
-    )
-    poller.start()
-    try:
-        yield seen
-    finally:
-        poller.stop()

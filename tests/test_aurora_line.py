@@ -20,8 +20,9 @@ from heliobus.link import open_link
 from heliobus.polled import Presence
 from heliobus.sample import Values
 from heliobus.simulation import serve_pty, serve_tcp
-from tests.aurora_far import NOON_S, Asked, Clock, Heard, Roof, Wire, far, polling, settings
+from tests.aurora_far import NOON_S, Asked, Clock, Heard, Roof, Wire, far, settings
 from tests.helpers import free_port, wait_until
+from tests.pollers import polling
 
 # What the bridge may put on the wire.
 ASKED = frozenset({50, 52, 58, 59, 63, 65, 68, 70, 72, 78})
@@ -336,13 +337,13 @@ def test_a_cable_that_is_plugged_in_again_is_in_use_within_5_s(tmp_path: Path) -
     simulator = far(*THREE[:2], clock=lambda: NOON_S + time.monotonic() % 1000)
     devices = [settings("east", address=2), settings("west", address=3)]
     devices = [replace(one, every_s=0.5) for one in devices]
-    with polling(f"serial://{path}", *devices) as seen:
+    with polling(f"serial://{path}", Aurora, *devices) as seen:
         with serve_pty(simulator, baud=19200, link_path=path):
             wait_until(lambda: seen.is_online("east", "west"), "both inverters", 20)
         wait_until(
             lambda: all(one is Presence.OFFLINE for one in seen.presence.values()), "the loss"
         )
-        counts = {name: len(samples) for name, samples in seen.samples.items()}
+        counts = seen.counts()
         with serve_pty(simulator, baud=19200, link_path=path):
             wait_until(lambda: seen.is_online("east", "west"), "both inverters again", 5)
         first = {name: seen.samples[name][count] for name, count in counts.items()}
@@ -353,7 +354,7 @@ def test_a_cable_that_is_plugged_in_again_is_in_use_within_5_s(tmp_path: Path) -
 def test_a_converter_that_is_started_again_is_in_use_within_5_s() -> None:
     port = free_port()
     device = replace(settings("east"), every_s=0.5)
-    with polling(f"socket://127.0.0.1:{port}", device) as seen:
+    with polling(f"socket://127.0.0.1:{port}", Aurora, device) as seen:
         for _ in range(2):
             with serve_tcp(far(settings("east")), port=port):
                 wait_until(lambda: seen.is_online("east"), "the inverter", 5)
@@ -367,7 +368,7 @@ def test_one_dead_inverter_leaves_the_others_their_turns() -> None:
     devices = [replace(one, every_s=0.2) for one in devices]
     with (
         serve_pty(simulator, baud=115200) as service,
-        polling(service.url, *devices) as seen,
+        polling(service.url, Aurora, *devices) as seen,
     ):
         wait_until(lambda: len(seen.samples["east"]) > 2, "turns of the living", 30)
         assert seen.presence.get("west") is not Presence.ONLINE
@@ -381,7 +382,7 @@ def test_the_night_falls_and_ends_without_a_fault() -> None:
     device = replace(settings("east", timeout=0.2), every_s=0.3)
     with (
         serve_pty(simulator, baud=115200) as service,
-        polling(service.url, device) as seen,
+        polling(service.url, Aurora, device) as seen,
     ):
         wait_until(lambda: seen.is_online("east"), "the day", 10)
         simulator.inverters["east"].awake = None
@@ -400,6 +401,6 @@ def test_alarms_become_events_of_the_device() -> None:
     simulator = far(settings("east"))
     simulator.inverters["east"].warn(38)
     device = replace(settings("east", read_alarms=True), every_s=5.0)
-    with serve_pty(simulator, baud=19200) as service, polling(service.url, device) as seen:
-        name, event = seen.events.get(timeout=20)
+    with serve_pty(simulator, baud=19200) as service, polling(service.url, Aurora, device) as seen:
+        ((name, event),) = wait_until(lambda: seen.events, "an event", 20)
     assert (name, event.name, event.text) == ("east", "alarm_logged", "E025 Riso low")

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from bridges.aurora import Aurora
 from bridges.aurora.totals import Presence, Said, total
 from heliobus import contract
 from heliobus.bridge import Identity
 from heliobus.errors import FrameError
 from heliobus.sample import Values
 from heliobus.simulation import serve_pty
-from tests.aurora_far import MIDNIGHT_S, Clock, Roof, far, polling, settings
+from tests.aurora_far import MIDNIGHT_S, Clock, Roof, far, settings
 from tests.helpers import wait_until
+from tests.pollers import polling
 
 EAST: Values = {"mode": "running", "output_w": 1000.5, "pv_w": 1030.0}
 WEST: Values = {"mode": "running", "output_w": 2000.0, "pv_w": 2060.0}
@@ -161,7 +163,7 @@ def test_a_total_keeps_its_beat_while_another_times_out() -> None:
     ]
     with (
         serve_pty(simulator, baud=115200) as service,
-        polling(service.url, *devices) as seen,
+        polling(service.url, Aurora, *devices) as seen,
     ):
         wait_until(lambda: len(seen.samples["all"]) > 5, "beats of the sum", 30)
         assert seen.samples["all"][-1] == {

@@ -1,9 +1,8 @@
 """The simulated Daly boards: what they say of the house, and how they differ."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,15 +13,13 @@ from heliobus import components
 from heliobus.errors import ConfigError
 from heliobus.house import House
 from heliobus.line import Counting, Faults, Simulated
-from heliobus.polled import Member, Polled, Presence
-from heliobus.poller import Poller
+from heliobus.polled import Presence
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import serve_pty
+from tests import pollers
 from tests.daly_wire import MORNING, boards
 from tests.helpers import wait_until
-
-if TYPE_CHECKING:
-    from heliobus.sample import Values
+from tests.pollers import Seen
 
 
 def _ask(line: Simulator, command: int, host: int = 0x40) -> dict[str, Any]:
@@ -160,76 +157,45 @@ def test_many_frames_cost_no_memory() -> None:
 # ---------------------------------------------------------------------- asked by the loop
 
 
-class Room:
-    """A poller of boards, and what it said."""
-
-    def __init__(self, url: str, *numbers: int) -> None:
-        self.samples: list[tuple[str, Values]] = []
-        self.presence: dict[str, Presence | None] = {}
-        self.devices = [
-            Polled(settings, Daly(settings))
-            for settings in (
-                DeviceSettings(f"bank_{number}", 0.4, url, {"board": number, "timeout": 0.2})
-                for number in numbers
-            )
-        ]
-        for device in self.devices:
-            device.allowed = True
-        self.poller = Poller(
-            url,
-            self.devices,
-            on_sample=lambda member, values, _: self.samples.append((member.name, values)),
-            on_change=self._change,
-            on_event=lambda *_: None,
-        )
-
-    def _change(self, member: Member) -> None:
-        self.presence[member.name] = member.presence
-
-    def waits_for(self, presence: Presence, name: str = "bank_1", deadline_s: float = 10) -> None:
-        wait_until(lambda: self.presence.get(name) is presence, f"{name} {presence}", deadline_s)
+def polling(url: str, *numbers: int) -> AbstractContextManager[Seen]:
+    options = ({"board": number, "timeout": 0.2} for number in numbers)
+    devices = (DeviceSettings(f"bank_{each['board']}", 0.4, url, each) for each in options)
+    return pollers.polling(url, Daly, *devices)
 
 
-@contextmanager
-def polling(url: str, *numbers: int) -> Iterator[Room]:
-    room = Room(url, *numbers)
-    room.poller.start()
-    try:
-        yield room
-    finally:
-        room.poller.stop()
+def waits_for(seen: Seen, presence: Presence, name: str = "bank_1", deadline_s: float = 10) -> None:
+    wait_until(lambda: seen.presence.get(name) is presence, f"{name} {presence}", deadline_s)
 
 
 def test_a_board_that_falls_silent_is_asleep_and_the_other_one_goes_on() -> None:
     line = boards(1, 2)
-    with serve_pty(line, baud=57600) as service, polling(service.url, 1, 2) as room:
-        room.waits_for(Presence.ONLINE, "bank_2")
+    with serve_pty(line, baud=57600) as service, polling(service.url, 1, 2) as seen:
+        waits_for(seen, Presence.ONLINE, "bank_2")
         line.boards[1].asleep = True
-        room.waits_for(Presence.ASLEEP, "bank_2")
-        asleep = [values for name, values in room.samples if name == "bank_2"][-1]
-        assert asleep == {"mode": "asleep"}
-        room.waits_for(Presence.ONLINE, "bank_1")
+        waits_for(seen, Presence.ASLEEP, "bank_2")
+        assert seen.samples["bank_2"][-1] == {"mode": "asleep"}
+        waits_for(seen, Presence.ONLINE, "bank_1")
         line.boards[1].asleep = False
-        room.waits_for(Presence.ONLINE, "bank_2")
+        waits_for(seen, Presence.ONLINE, "bank_2")
 
 
 def test_a_board_that_was_never_awake_is_offline() -> None:
     line = boards(1)
     line.boards[0].asleep = True
-    with serve_pty(line, baud=57600) as service, polling(service.url, 1) as room:
-        room.waits_for(Presence.OFFLINE)
-        assert room.samples == []
+    with serve_pty(line, baud=57600) as service, polling(service.url, 1) as seen:
+        waits_for(seen, Presence.OFFLINE)
+        assert seen.samples == {}
 
 
 def test_a_port_that_is_gone_and_back_is_read_within_five_seconds(tmp_path: Path) -> None:
     path = tmp_path / "bms"
     line = boards(1)
-    with polling(f"serial://{path}", 1) as room:
+    with polling(f"serial://{path}", 1) as seen:
         with serve_pty(line, baud=57600, link_path=path):
-            room.waits_for(Presence.ONLINE)
-        room.waits_for(Presence.OFFLINE)
-        told = len(room.samples)
+            waits_for(seen, Presence.ONLINE)
+        waits_for(seen, Presence.OFFLINE)
+        told = len(seen.samples["bank_1"])
         line.boards[0].house.soc = 0.11
         with serve_pty(line, baud=57600, link_path=path):
-            room.waits_for(Presence.ONLINE, deadline_s=5)
-            assert {values["soc_percent"] for _, values in room.samples[told:]} == {11.0}
+            waits_for(seen, Presence.ONLINE, deadline_s=5)
+            assert {values["soc_percent"] for values in seen.samples["bank_1"][told:]} == {11.0}

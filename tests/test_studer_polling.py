@@ -1,8 +1,7 @@
 """A Studer gateway on its link: what is online, and what becomes of it when something is gone."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -12,55 +11,19 @@ from bridges.studer.objects import FAMILIES
 from heliobus.errors import FrameError
 from heliobus.line import Faults
 from heliobus.link import open_link
-from heliobus.polled import Member, Polled, Presence
-from heliobus.poller import Poller
-from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import Service, serve_pty, serve_tcp
+from tests import pollers
 from tests.helpers import free_port, wait_until
+from tests.pollers import Seen
 from tests.studer_far import BMS, VT, XT, Far
 
 ALL = ["xcom", "xcom_bms", "xcom_vt_1", "xcom_xt_1", "xcom_xt_2"]
 _Serve = Callable[[Far], Service]
 
 
-class Seen:
-    """What was published of each device, and whether it is there."""
-
-    def __init__(self) -> None:
-        self.samples: dict[str, list[Values]] = defaultdict(list)
-        self.presence: dict[str, Presence | None] = {}
-        self.logged: list[object] = []  # whose entries of the log
-
-    def online(self) -> list[str]:
-        """Name the devices that are there."""
-        return sorted(n for n, there in self.presence.items() if there is Presence.ONLINE)
-
-
-@contextmanager
-def polling(url: str) -> Iterator[Seen]:
-    settings = DeviceSettings("xcom", 0.1, url, {"timeout": 0.2})
-    seen, polled = Seen(), Polled(settings, Studer(settings))
-    polled.allowed = True
-
-    def sample(member: Member, values: Values, _at_s: float) -> None:
-        seen.samples[member.name].append(values)
-
-    def change(member: Member) -> None:
-        seen.presence[member.name] = member.presence
-
-    poller = Poller(
-        url,
-        [polled],
-        on_sample=sample,
-        on_change=change,
-        on_event=lambda _, event: seen.logged.append(event.details["subject"]),
-    )
-    poller.start()
-    try:
-        yield seen
-    finally:
-        poller.stop()
+def polling(url: str) -> AbstractContextManager[Seen]:
+    return pollers.polling(url, Studer, DeviceSettings("xcom", 0.1, url, {"timeout": 0.2}))
 
 
 def house() -> Far:
@@ -95,8 +58,8 @@ def test_a_new_message_is_an_event() -> None:
     with serve_tcp(far) as service, polling(service.url) as seen:
         wait_until(lambda: seen.online() == ALL and not far.flags & 1, "a look at the log")
         far.logs(19, 101, 1_700_000_060)
-        wait_until(lambda: seen.logged, "an event")
-        assert seen.logged == ["xcom_xt_1"]
+        wait_until(lambda: seen.events, "an event")
+        assert [event.details["subject"] for _, event in seen.events] == ["xcom_xt_1"]
 
 
 def _tcp(_folder: Path) -> tuple[str, _Serve]:
@@ -119,7 +82,7 @@ def test_a_lost_link_is_in_use_again_within_5_s_and_repeats_nothing(
         with serve(far):
             wait_until(lambda: seen.online() == ALL, "all devices")
         wait_until(lambda: not seen.online(), "no device")
-        told = {name: len(samples) for name, samples in seen.samples.items()}
+        told = seen.counts()
         far.devices[101][3136] = 7.5
         with serve(far):
             wait_until(lambda: seen.online() == ALL, "all devices again", deadline_s=5.0)
@@ -159,9 +122,9 @@ def test_a_silent_gateway_has_nothing_to_tell() -> None:
         wait_until(lambda: seen.online() == ALL, "all devices")
         far.silent = True
         wait_until(lambda: not seen.online(), "no device")
-        told = {name: len(samples) for name, samples in seen.samples.items()}
+        told = seen.counts()
         far.asked.clear()
         wait_until(lambda: far.asked, "one more try")
-        assert {name: len(samples) for name, samples in seen.samples.items()} == told
+        assert seen.counts() == told
         far.silent = False
         wait_until(lambda: seen.online() == ALL, "all devices again")

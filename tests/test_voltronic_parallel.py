@@ -1,8 +1,8 @@
 """Units in parallel behind one cable: each is a device of its own, whatever happens to another."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from heliobus.contract import load
 from heliobus.errors import FrameError
 from heliobus.house import House
 from heliobus.link import Link, open_link
-from heliobus.polled import Member, Polled, Presence
-from heliobus.poller import Poller
+from heliobus.polled import Presence
 from heliobus.sample import Values
 from heliobus.settings import DeviceSettings
 from heliobus.simulation import Faults, serve_pty
+from tests import pollers
 from tests.helpers import wait_until
+from tests.pollers import Seen
 from tests.voltronic_wire import NAK, NOON, Wire, instead, wired
 
 THREE = VARIANTS["parallel"]
@@ -347,37 +348,10 @@ def test_what_was_said_when_the_link_breaks_was_measured() -> None:
 # ---------------------------------------------------------------------- on a real port
 
 
-class Bus:
-    """What a poller hands on: the newest values, and who is there."""
-
-    def __init__(self) -> None:
-        self.samples: dict[str, list[Values]] = {}
-        self.presence: dict[str, Presence | None] = {}
-
-    def sample(self, member: Member, values: Values, _: float) -> None:
-        self.samples.setdefault(member.name, []).append(values)
-
-    def change(self, member: Member) -> None:
-        self.presence[member.name] = member.presence
-
-    def is_online(self, *names: str) -> bool:
-        return all(self.presence.get(name) is Presence.ONLINE for name in names)
-
-
-@contextmanager
-def polling(url: str, **options: Any) -> Iterator[Bus]:
+def polling(url: str, **options: Any) -> AbstractContextManager[Seen]:
     """Ask it as a running bridge does."""
     settings = DeviceSettings("axpert", 0.2, url, {"timeout": 0.3, **options})
-    device, bus = Polled(settings, Voltronic(settings)), Bus()
-    device.allowed = True
-    poller = Poller(
-        url, [device], on_sample=bus.sample, on_change=bus.change, on_event=lambda *_: None
-    )
-    poller.start()
-    try:
-        yield bus
-    finally:
-        poller.stop()
+    return pollers.polling(url, Voltronic, settings)
 
 
 NAMES = ["axpert", *(f"axpert_{unit}" for unit in UNITS)]
@@ -386,16 +360,16 @@ NAMES = ["axpert", *(f"axpert_{unit}" for unit in UNITS)]
 @pytest.mark.parametrize("variant", [THREE, THREE_PI18], ids=["pi30", "pi18"])
 def test_a_unit_that_vanishes_is_offline_and_the_others_go_on(variant: Variant) -> None:
     device = Simulator(variant, house=House(lambda: NOON))
-    with serve_pty(device, baud=115200) as service, polling(service.url, parallel=3) as bus:
-        wait_until(lambda: bus.is_online(*NAMES), "all units")
+    with serve_pty(device, baud=115200) as service, polling(service.url, parallel=3) as seen:
+        wait_until(lambda: seen.is_online(*NAMES), "all units")
         device.plant.away = {1}
-        wait_until(lambda: bus.presence["axpert_unit_2"] is Presence.OFFLINE, "it to be offline")
-        assert bus.is_online("axpert", "axpert_unit_1", "axpert_unit_3")
+        wait_until(lambda: seen.presence["axpert_unit_2"] is Presence.OFFLINE, "it to be offline")
+        assert seen.is_online("axpert", "axpert_unit_1", "axpert_unit_3")
         device.plant.away = set()
-        wait_until(lambda: bus.is_online("axpert_unit_2"), "it to be back")
+        wait_until(lambda: seen.is_online("axpert_unit_2"), "it to be back")
         device.ignored |= {"QPGS2", "PGS2"}
-        wait_until(lambda: bus.presence["axpert_unit_3"] is Presence.OFFLINE, "the silent one")
-        assert bus.is_online("axpert", "axpert_unit_1", "axpert_unit_2")
+        wait_until(lambda: seen.presence["axpert_unit_3"] is Presence.OFFLINE, "the silent one")
+        assert seen.is_online("axpert", "axpert_unit_1", "axpert_unit_2")
 
 
 @pytest.mark.parametrize("variant", [THREE, THREE_PI18], ids=["pi30", "pi18"])
@@ -403,16 +377,16 @@ def test_a_cable_that_is_plugged_in_again_is_in_use_within_5_s(
     variant: Variant, tmp_path: Path
 ) -> None:
     device, path = Simulator(variant, house=House(lambda: NOON)), tmp_path / "cable"
-    with polling(f"serial://{path}?baud=115200", parallel=3) as bus:
+    with polling(f"serial://{path}?baud=115200", parallel=3) as seen:
         with serve_pty(device, baud=115200, link_path=path):
-            wait_until(lambda: bus.is_online(*NAMES), "all units", 15)
+            wait_until(lambda: seen.is_online(*NAMES), "all units", 15)
         wait_until(
-            lambda: all(one is Presence.OFFLINE for one in bus.presence.values()), "the loss"
+            lambda: all(one is Presence.OFFLINE for one in seen.presence.values()), "the loss"
         )
-        counts = {name: len(samples) for name, samples in bus.samples.items()}
+        counts = seen.counts()
         with serve_pty(device, baud=115200, link_path=path):
-            wait_until(lambda: bus.is_online(*NAMES), "all units again", 5)
-        assert all(len(bus.samples[name]) > count for name, count in counts.items())
+            wait_until(lambda: seen.is_online(*NAMES), "all units again", 5)
+        assert all(len(seen.samples[name]) > count for name, count in counts.items())
 
 
 @pytest.mark.parametrize(
