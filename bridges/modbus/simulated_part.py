@@ -1,145 +1,27 @@
 """What of the simulated house one device shows: its own part, or all of it."""
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from typing import Final
 
 from heliobus.house import House
 
-PV_PEAK_W = 3200.0
-_OTHER_SHARE = 0.3  # of the loads, behind a meter that is none of the house
+PV_PEAK_W: Final = 3200.0
+_OTHER_SHARE: Final = 0.3  # of the loads, behind a meter that is none of the house
 
 
+@dataclass(frozen=True, slots=True)
 class Part:
-    """What a device shows that is of no other kind: the whole house. Powers in W, now.
+    """What a device shows of the house: powers in W, now. `ac_w` goes through its AC side."""
 
-    `ac_w`: what goes through its AC side, or through a meter.
-    """
-
-    peak_w = PV_PEAK_W
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-
-    @property
-    def pv_w(self) -> float:
-        """Give what its panels give."""
-        return self.house.pv_w
-
-    @property
-    def load_w(self) -> float:
-        """Give what the loads behind it take."""
-        return self.house.load_w
-
-    @property
-    def grid_w(self) -> float:
-        """Give what it takes from the mains."""
-        return self.house.grid_w
-
-    @property
-    def battery_w(self) -> float:
-        """Give what it puts into the battery."""
-        return self.house.battery_w
-
-    @property
-    def capacity_wh(self) -> float:
-        """Give what its battery holds."""
-        return self.house.capacity_wh
-
-    @property
-    def ac_w(self) -> float:
-        """Give what goes through its AC side."""
-        return self.house.load_w
-
-
-class _Charger(Part):
-    """A charge controller: what its panels give goes into the battery."""
-
-    def __init__(self, house: House, name: str) -> None:
-        super().__init__(house)
-        self._array = house.array(name, self.peak_w)
-
-    @property
-    def pv_w(self) -> float:
-        return self._array.w
-
-    battery_w = pv_w
-
-
-class _SolarInverter(Part):
-    """An inverter without a battery, which feeds into the house."""
-
-    battery_w = 0.0
-
-    def __init__(self, house: House, name: str) -> None:
-        super().__init__(house)
-        self._array = house.array(name, self.peak_w, coupled=True)
-
-    @property
-    def pv_w(self) -> float:
-        return self._array.w
-
-    ac_w = pv_w
-
-
-class _Inverter(Part):
-    """A battery inverter with its circuit, and panels of its own if it has a word for them."""
-
-    def __init__(self, house: House, name: str, *, has_panels: bool) -> None:
-        super().__init__(house)
-        pv_w = self.peak_w if has_panels else 0.0
-        self._inverter = house.inverter(name, pv_w=pv_w, couples=True)
-
-    @property
-    def pv_w(self) -> float:
-        return self._inverter.pv_w
-
-    @property
-    def load_w(self) -> float:
-        return self._inverter.load_w
-
-    @property
-    def grid_w(self) -> float:
-        return self._inverter.grid_w
-
-    @property
-    def battery_w(self) -> float:
-        return self._inverter.battery_w
-
-    @property
-    def ac_w(self) -> float:
-        return self._inverter.output_w
-
-
-class _Battery(Part):
-    """One battery of those that the house has."""
-
-    def __init__(self, house: House, name: str) -> None:
-        super().__init__(house)
-        self._bank = house.bank(name)
-
-    @property
-    def capacity_wh(self) -> float:
-        return self._bank.capacity_wh
-
-    @property
-    def battery_w(self) -> float:
-        return self._bank.w
-
-    ac_w = battery_w
-
-
-class _Meter(Part):
-    def __init__(self, house: House, role: str) -> None:
-        super().__init__(house)
-        self._role = role
-
-    @property
-    def ac_w(self) -> float:
-        house = self.house
-        if self._role == "other":
-            return _OTHER_SHARE * house.load_w
-        return {"grid": house.grid_w, "pv": house.solar_w, "battery": house.battery_w}.get(
-            self._role, house.load_w
-        )
+    house: House
+    pv_w: Callable[[], float]
+    load_w: Callable[[], float]
+    grid_w: Callable[[], float]
+    battery_w: Callable[[], float]
+    ac_w: Callable[[], float]
+    capacity_wh: Callable[[], float]
 
 
 def part_of(house: House, name: str, kind: str, *, role: str, fields: AbstractSet[str]) -> Part:
@@ -148,14 +30,49 @@ def part_of(house: House, name: str, kind: str, *, role: str, fields: AbstractSe
     def knows(*prefixes: str) -> bool:
         return any(field.startswith(prefixes) for field in fields)
 
-    if kind == "meter":
-        return _Meter(house, role)
+    whole = Part(
+        house,
+        pv_w=lambda: house.pv_w,
+        load_w=lambda: house.load_w,
+        grid_w=lambda: house.grid_w,
+        battery_w=lambda: house.battery_w,
+        ac_w=lambda: _metered_w(house, role),
+        capacity_wh=lambda: house.capacity_wh,
+    )
     if kind == "battery":
-        return _Battery(house, name)
+        bank = house.bank(name)
+        return replace(
+            whole,
+            battery_w=lambda: bank.w,
+            ac_w=lambda: bank.w,
+            capacity_wh=lambda: bank.capacity_wh,
+        )
     if kind == "charger":
-        return _Charger(house, name)
+        panels = house.array(name, PV_PEAK_W)
+        return replace(whole, pv_w=lambda: panels.w, battery_w=lambda: panels.w)
     if kind == "inverter" and not knows("battery_", "soc_", "charge"):
-        return _SolarInverter(house, name)
+        roof = house.array(name, PV_PEAK_W, coupled=True)
+        return replace(whole, pv_w=lambda: roof.w, battery_w=lambda: 0.0, ac_w=lambda: roof.w)
     if kind == "inverter":
-        return _Inverter(house, name, has_panels=knows("pv_", "yield_"))
-    return Part(house)
+        pv_w = PV_PEAK_W if knows("pv_", "yield_") else 0.0
+        inverter = house.inverter(name, pv_w=pv_w, couples=True)
+        return replace(
+            whole,
+            pv_w=lambda: inverter.pv_w,
+            load_w=lambda: inverter.load_w,
+            grid_w=lambda: inverter.grid_w,
+            battery_w=lambda: inverter.battery_w,
+            ac_w=lambda: inverter.output_w,
+        )
+    return whole
+
+
+def _metered_w(house: House, role: str) -> float:
+    """Give what a meter of this role shows, and what has none: the loads."""
+    powers_w = {
+        "grid": house.grid_w,
+        "pv": house.solar_w,
+        "battery": house.battery_w,
+        "other": _OTHER_SHARE * house.load_w,
+    }
+    return powers_w.get(role, house.load_w)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bridges.modbus.simulated_mains import Phase, mains_rates, mains_value
-from bridges.modbus.simulated_part import Part
+from bridges.modbus.simulated_part import PV_PEAK_W, Part
 from heliobus.house import RATED_V, chance, wander
 
 Number = float | bool
@@ -56,12 +56,12 @@ class Scene:
 
     def _note(self, is_new_day: bool) -> None:  # noqa: FBT001 - as the house calls it
         step_s, self._noted_s = self.house.now_s - self._noted_s, self.house.now_s
-        self.demand_w += (self.part.ac_w - self.demand_w) * min(1.0, abs(step_s) / _DEMAND_S)
+        self.demand_w += (self.part.ac_w() - self.demand_w) * min(1.0, abs(step_s) / _DEMAND_S)
         self.demand_max_w = max(self.demand_max_w, self.demand_w)
         if is_new_day:
             self.peak_yesterday_w, self.peak_today_w = self.peak_today_w, 0.0
             self._extremes = {}
-        self.peak_today_w = max(self.peak_today_w, self.part.pv_w)
+        self.peak_today_w = max(self.peak_today_w, self.part.pv_w())
         for name in ("battery", "pv", "soc"):
             self._extremes[name] = self.range_today(name)
 
@@ -75,7 +75,7 @@ class Scene:
     def phases(self) -> Sequence[Phase]:
         """Give what goes through it, or comes out of it, by phase."""
         if self._phases[0] != self.house.now_s:
-            watts = self.part.ac_w
+            watts = self.part.ac_w()
             shares = [self._share(at) for at in range(self.count)]
             if self.role == "grid" and self.kind == "meter":  # loads lean, panels do not
                 load_w = self.house.load_w
@@ -93,7 +93,7 @@ class Scene:
         """Give what it takes from the mains, by phase."""
         if not self.house.on_mains:
             return [Phase(0.0, 0.0, 1.0)] * self.count
-        return [self._phase(self.part.grid_w / self.count, at) for at in range(self.count)]
+        return [self._phase(self.part.grid_w() / self.count, at) for at in range(self.count)]
 
     def _share(self, at: int) -> float:
         return 1.0 if self.count == 1 else _SHARES[(at + self.seed) % self.count]
@@ -107,15 +107,15 @@ class Scene:
     def _rates(self) -> dict[str, float]:
         """Give what is counted in an hour, as Wh, varh, VAh, Ah and s, by the counters' names."""
         part = self.part
-        charge_w, discharge_w = max(0.0, part.battery_w), max(0.0, -part.battery_w)
+        charge_w, discharge_w = max(0.0, part.battery_w()), max(0.0, -part.battery_w())
         return {
             **mains_rates(self.phases),
-            "yield_kwh": part.pv_w,
-            "pv_yield_kwh": part.pv_w,
-            "load_kwh": part.load_w,
-            "output_kwh": part.load_w,
-            "grid_import_kwh": max(0.0, part.grid_w),
-            "grid_export_kwh": max(0.0, -part.grid_w),
+            "yield_kwh": part.pv_w(),
+            "pv_yield_kwh": part.pv_w(),
+            "load_kwh": part.load_w(),
+            "output_kwh": part.load_w(),
+            "grid_import_kwh": max(0.0, part.grid_w()),
+            "grid_export_kwh": max(0.0, -part.grid_w()),
             "charged_kwh": charge_w,
             "discharged_kwh": discharge_w,
             "charged_ah": charge_w / self.battery_v,
@@ -141,7 +141,7 @@ class Scene:
         """Give the current of the battery; of a charge controller, its own."""
         if self.kind == "charger" and self.house.night:
             return -0.01  # its measurement is some counts below zero, as recorded of a TriStar
-        return self.part.battery_w / self.battery_v
+        return self.part.battery_w() / self.battery_v
 
     @property
     def pv_v(self) -> float:
@@ -162,7 +162,7 @@ class Scene:
         if name == "mode" and self.kind == "charger":
             return ("charging", "running") if self.stage else ("asleep", "off")
         if name == "mode":
-            flow = "charging" if self.part.battery_w > 0.0 else "discharging"
+            flow = "charging" if self.part.battery_w() > 0.0 else "discharging"
             line = ("line", "support", "bypass") if self.house.on_mains else ()
             return (*line, *(() if self.kind == "battery" else ("inverting", "battery")), flow)
         return ("ok", "normal", "off", "none")
@@ -209,15 +209,15 @@ _USUAL: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 _TABLE: Mapping[str, Callable[[Scene], Number]] = MappingProxyType(
     {
-        "pv_w": lambda s: s.part.pv_w,
+        "pv_w": lambda s: s.part.pv_w(),
         "pv_v": lambda s: s.pv_v,
-        "pv_a": lambda s: s.part.pv_w / s.pv_v,
+        "pv_a": lambda s: s.part.pv_w() / s.pv_v,
         "pv_open_circuit_v": lambda s: s.pv_v * 1.22,
         "pv_mpp_v": lambda s: s.pv_v,
-        "pv_mpp_w": lambda s: s.part.peak_w * s.house.sun,
+        "pv_mpp_w": lambda s: PV_PEAK_W * s.house.sun,
         "pv_max_v": lambda _: 128.4,
         "pv_max_today_v": lambda s: s.range_today("pv")[1],
-        "pv_peak_w": lambda s: s.part.peak_w,
+        "pv_peak_w": lambda _: PV_PEAK_W,
         "pv_peak_today_w": lambda s: s.peak_today_w,
         "pv_peak_yesterday_w": lambda s: s.peak_yesterday_w,
         "battery_v": lambda s: s.battery_v,
@@ -229,7 +229,7 @@ _TABLE: Mapping[str, Callable[[Scene], Number]] = MappingProxyType(
         "battery_max_today_v": lambda s: s.range_today("battery")[1],
         "battery_a": lambda s: s.battery_a,
         "battery_average_a": lambda s: s.battery_a,
-        "battery_w": lambda s: s.part.battery_w,
+        "battery_w": lambda s: s.part.battery_w(),
         "battery_charge_w": lambda s: max(0.0, s.battery_a * s.battery_v),
         "battery_charge_a": lambda s: max(0.0, s.battery_a),
         "battery_discharge_a": lambda s: max(0.0, -s.battery_a),
@@ -244,23 +244,23 @@ _TABLE: Mapping[str, Callable[[Scene], Number]] = MappingProxyType(
         "soc_min_today_percent": lambda s: s.range_today("soc")[0] * 100.0,
         "soc_max_today_percent": lambda s: s.range_today("soc")[1] * 100.0,
         "soh_percent": lambda _: 98.0,
-        "remaining_ah": lambda s: s.house.soc * s.part.capacity_wh / RATED_V,
-        "capacity_ah": lambda s: s.part.capacity_wh / RATED_V,
-        "consumed_ah": lambda s: (s.house.soc - 1.0) * s.part.capacity_wh / RATED_V,
-        "remaining_kwh": lambda s: s.house.soc * s.part.capacity_wh / 1000.0,
-        "capacity_kwh": lambda s: s.part.capacity_wh / 1000.0,
+        "remaining_ah": lambda s: s.house.soc * s.part.capacity_wh() / RATED_V,
+        "capacity_ah": lambda s: s.part.capacity_wh() / RATED_V,
+        "consumed_ah": lambda s: (s.house.soc - 1.0) * s.part.capacity_wh() / RATED_V,
+        "remaining_kwh": lambda s: s.house.soc * s.part.capacity_wh() / 1000.0,
+        "capacity_kwh": lambda s: s.part.capacity_wh() / 1000.0,
         "time_to_empty_min": lambda s: (
-            60.0 * s.house.soc * s.part.capacity_wh / max(50.0, s.part.load_w)
+            60.0 * s.house.soc * s.part.capacity_wh() / max(50.0, s.part.load_w())
         ),
-        "charging": lambda s: s.part.battery_w > 1.0,
-        "discharging": lambda s: s.part.battery_w < -1.0,
-        "load_w": lambda s: s.part.load_w,
-        "load_percent": lambda s: s.part.load_w / 50.0,
-        "output_percent": lambda s: s.part.load_w / 50.0,
-        "grid_w": lambda s: s.part.grid_w,
-        "grid_import_w": lambda s: max(0.0, s.part.grid_w),
-        "grid_feed_w": lambda s: max(0.0, -s.part.grid_w),
-        "input_w": lambda s: s.part.grid_w,
+        "charging": lambda s: s.part.battery_w() > 1.0,
+        "discharging": lambda s: s.part.battery_w() < -1.0,
+        "load_w": lambda s: s.part.load_w(),
+        "load_percent": lambda s: s.part.load_w() / 50.0,
+        "output_percent": lambda s: s.part.load_w() / 50.0,
+        "grid_w": lambda s: s.part.grid_w(),
+        "grid_import_w": lambda s: max(0.0, s.part.grid_w()),
+        "grid_feed_w": lambda s: max(0.0, -s.part.grid_w()),
+        "input_w": lambda s: s.part.grid_w(),
         "demand_w": lambda s: s.demand_w,
         "demand_max_w": lambda s: s.demand_max_w,
         "import_demand_w": lambda s: max(0.0, s.demand_w),
@@ -277,7 +277,7 @@ _TABLE: Mapping[str, Callable[[Scene], Number]] = MappingProxyType(
         "discharge_limit_w": lambda _: _LIMIT_W,
         "soc_min_percent": lambda _: 10.0,
         "soc_max_percent": lambda _: 100.0,
-        "sun_today_h": lambda s: float(s.number("yield_today_kwh")) / (s.part.peak_w / 1000.0),
+        "sun_today_h": lambda s: float(s.number("yield_today_kwh")) / (PV_PEAK_W / 1000.0),
         "grid_connected": lambda s: s.house.on_mains,
         "grid_present": lambda s: s.house.on_mains,
         "operating_h": lambda s: max(0.0, (s.house.now_s - _BUILT_S) / 3600.0),
@@ -288,7 +288,7 @@ _TABLE: Mapping[str, Callable[[Scene], Number]] = MappingProxyType(
         "equalization_v": lambda _: 58.4,
         "absorption_min": lambda _: 180.0,
         "charge_limit_a": lambda _: 60.0,
-        "heatsink_c": lambda s: 26.0 + s.part.pv_w / 160.0,
+        "heatsink_c": lambda s: 26.0 + s.part.pv_w() / 160.0,
         "power_limit_percent": lambda _: 100.0,
         "supply_01_v": lambda _: 12.1,
         "supply_02_v": lambda _: 3.3,
