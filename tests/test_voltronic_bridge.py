@@ -13,6 +13,7 @@ from bridges.voltronic import BRIDGE
 from bridges.voltronic.frame import answer
 from bridges.voltronic.simulator import VARIANTS, Simulator
 from heliobus import components
+from heliobus.bridge import check_links
 from heliobus.contract import load
 from heliobus.errors import ConfigError, FrameError, LinkError
 from heliobus.house import House
@@ -106,6 +107,12 @@ def test_a_silent_command_is_asked_three_times_and_then_no_more() -> None:
         bridge.poll(wire, "status")
     assert bridge.poll(wire, "charger") == {}
     assert wire.asked.count("Q1") == 3
+
+
+def test_two_entries_cannot_share_a_cable() -> None:
+    with pytest.raises(ConfigError, match="axpert and axpert are on one cable, 'serial:///dev/x',"):
+        check_links(BRIDGE, {"serial:///dev/x": [alone(), alone()]})
+    check_links(BRIDGE, {"serial:///dev/x": [alone()], "serial:///dev/y": [alone()]})
 
 
 def test_what_was_refused_is_asked_again_after_the_link_was_lost() -> None:

@@ -15,7 +15,7 @@ from bridges.voltronic.dialects import PI18, PI18_COUNTING, PI30, Dialect, group
 from bridges.voltronic.options import Options
 from bridges.voltronic.parallel import Units
 from heliobus.bridge import Group, Identity, Part, Parts
-from heliobus.errors import FrameError
+from heliobus.errors import ConfigError, FrameError
 from heliobus.faults import Faults
 from heliobus.link import Link, Silence
 from heliobus.settings import DeviceSettings
@@ -45,7 +45,7 @@ class Voltronic:
     kind = "inverter"
 
     def __init__(self, device: DeviceSettings) -> None:
-        self._name = device.name
+        self.name = device.name
         self._options = options = Options.of(device.options)
         self._units: Units | None = None
         if options.parallel:
@@ -62,6 +62,16 @@ class Voltronic:
         self._asker = Asker(options.timeout_s, options.counts_per_kwh)
         self._asker.protocol_question = self._dialect.protocol_question
         self.forget()
+
+    @staticmethod
+    def check_link(url: str, devices: Sequence["Voltronic"]) -> None:
+        """Raise ConfigError where several entries would show the one inverter of a cable."""
+        if len(devices) > 1:
+            names = " and ".join(device.name for device in devices)
+            raise ConfigError(
+                f"link: {names} are on one cable, '{url}', and would show the same inverter; give"
+                " each its own, or write one entry with parallel: 2 for those that work in parallel"
+            )
 
     def forget(self) -> None:
         """Forget what was learned: another inverter may be plugged in."""
@@ -167,7 +177,7 @@ class Voltronic:
         elif values.get("output_mode_code"):
             self._faults.report(
                 "parallel",
-                f"{self._name}: it is set to be one of several in parallel; write parallel: 2,"
+                f"{self.name}: it is set to be one of several in parallel; write parallel: 2,"
                 " or as many as there are, to see each of them",
             )
 
@@ -220,7 +230,7 @@ class Voltronic:
         raise FrameError(f"it speaks {protocol} ({what}), expected {expected}")
 
     def _speak(self, dialect: Dialect) -> None:
-        _log.info("%s: it speaks %s", self._name, dialect.protocol)
+        _log.info("%s: it speaks %s", self.name, dialect.protocol)
         self._dialect = dialect
         self._asker.protocol_question = dialect.protocol_question
         self._asker.forget()
