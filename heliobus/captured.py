@@ -18,13 +18,14 @@ from heliobus.modbus import (
     MOST_REGISTERS,
     Identify,
     LoopBack,
+    Question,
     Read,
     Refused,
     crc,
     find_rtu,
 )
 
-Question: TypeAlias = Read | Identify | LoopBack
+Request: TypeAlias = Read | Identify | LoopBack
 
 MOST = 0xFFFF  # of a register, and of the number of one
 _LIKE = "01 04"
@@ -46,7 +47,7 @@ class _Frame:
     number: int | None = None
 
 
-def answer_of(body: Mapping[str, Any]) -> tuple[Question, bytes]:
+def answer_of(body: Mapping[str, Any]) -> tuple[Request, bytes]:
     """Give what "request" asks and the PDU that answers it in "response". Raise FrameError.
 
     The PDU may be an exception, which the question tells of.
@@ -76,7 +77,7 @@ def _refuse_alone(heard: bytes) -> NoReturn:
     )
 
 
-def _question(request: _Frame) -> Question:
+def _question(request: _Frame) -> Request:
     unit, pdu = request.unit, request.pdu
     if pdu.startswith(_LOOP_BACK):
         return LoopBack(unit, pdu[len(_LOOP_BACK) :])
