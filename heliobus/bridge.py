@@ -86,6 +86,10 @@ class Lasting(Protocol):
         """Raise LinkError where what was there is over; called between the polls."""
         ...
 
+    def judge(self, *, answers: bool) -> None:
+        """Learn after each poll whether any device is online: nobody takes the place of that."""
+        ...
+
 
 P_contra = TypeVar("P_contra", bound=Port, contravariant=True)
 

@@ -3,7 +3,8 @@
 The port is open from the beginning until `close`. `renew` ends a connection, never the port: who
 dials while the loop recovers is not refused. Who calls again from the same address takes over at
 once, as it has restarted and does not know of its old connection. Who calls from elsewhere does
-so only when the one that is there has not answered: no stranger interrupts a device that works.
+so only when no device is online on the connection that is there: no stranger interrupts one that
+works, and none who calls first keeps it away, whatever he says.
 """
 
 import logging
@@ -34,7 +35,8 @@ class Dialled(Link):
         self._caller: Link | None = None
         self._number = -1  # of its file
         self._host = ""  # whose it is, or was
-        self._asked = self._answered = self._has_answered = False
+        self._asked = False
+        self._answers = False  # as the loop has judged
         self._faults = Faults(log)
         self._wake, self._waker = os.pipe()
         self._poll = select.poll()
@@ -51,11 +53,15 @@ class Dialled(Link):
         """Raise LinkError where another has called meanwhile, or nobody is there."""
         self._guard(lambda _: self._connected(), None)
 
+    def judge(self, *, answers: bool) -> None:
+        """Learn whether a device is online on this connection: then no stranger is let in."""
+        self._answers = answers and self._caller is not None
+
     # ------------------------------------------------------------------ as a link
 
     def _send(self, data: bytes) -> None:
         caller = self._connected()
-        self._asked, self._has_answered, self._answered = True, self._answered, False
+        self._asked = True
         try:
             caller.write(data)
         except LinkError:
@@ -69,19 +75,19 @@ class Dialled(Link):
             left_s = max(0.0, end_s - time.monotonic())
             numbers = [number for number, _ in self._poll.poll(left_s * 1000)]
             self._check_open()
-            if self._number in numbers and self._door.fileno() not in numbers:
+            if self._door.fileno() in numbers:
+                caller = self._connected()
+            if self._number in numbers:
                 return self._heard(caller, left_s)
             if not left_s or not numbers:
                 return b""
 
     def _heard(self, caller: Link, left_s: float) -> bytes:
         try:
-            data = caller.read(left_s)
+            return caller.read(left_s)
         except LinkError:
             self._hang_up()
             raise
-        self._answered = self._asked
-        return data
 
     def _interrupt(self) -> None:
         os.write(self._waker, b"\0")
@@ -113,8 +119,7 @@ class Dialled(Link):
         return self._caller
 
     def _let_in(self, connection: socket.socket, host: str) -> None:
-        answers = self._caller and (self._answered or self._has_answered)
-        if answers and host != self._host:
+        if self._answers and host != self._host:
             connection.close()
             self._faults.report(
                 "stranger",
@@ -137,7 +142,7 @@ class Dialled(Link):
 
     def _hang_up(self) -> None:
         caller, self._caller = self._caller, None
-        self._asked = self._answered = self._has_answered = False
+        self._asked = self._answers = False
         if caller is not None:
             self._poll.unregister(self._number)
             self._number = -1

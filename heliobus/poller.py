@@ -196,6 +196,7 @@ class Poller:
         except FrameError as error:
             if not self._stopping:
                 self._failed(link, device, group, error)
+                self._judge(link)
             return
         measured_s = time.monotonic()
         # Only an answer shows that a link works: some open, and fail at the first byte.
@@ -207,6 +208,11 @@ class Poller:
             if device.itself.presence is Presence.OFFLINE:
                 self._faults.over_all(f"{device.name} ", f"{device.name}: answers again")
             self._publish(device, samples, measured_s, Presence.ONLINE)
+            self._judge(link)
+
+    def _judge(self, link: Port) -> None:
+        if isinstance(link, Lasting):
+            link.judge(answers=any(d.itself.presence is Presence.ONLINE for d in self.devices))
 
     def _poll(self, link: Port, device: Polled, group: Group) -> Values | Parts:
         try:

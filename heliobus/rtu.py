@@ -118,3 +118,8 @@ class DialledRtu(Rtu):
         """Raise LinkError where another has called meanwhile."""
         if isinstance(self._link, Lasting):
             self._link.look()
+
+    def judge(self, *, answers: bool) -> None:
+        """Learn whether any device answers."""
+        if isinstance(self._link, Lasting):
+            self._link.judge(answers=answers)

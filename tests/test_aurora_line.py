@@ -13,6 +13,7 @@ from bridges.aurora import Aurora
 from bridges.aurora.bus import Bus
 from bridges.aurora.frame import MEASURE, SERIAL, answer, checksum
 from bridges.aurora.simulator import Simulator
+from heliobus.calling import serve_dialling
 from heliobus.errors import FrameError
 from heliobus.exchange import Echo
 from heliobus.line import Faults
@@ -359,6 +360,16 @@ def test_a_converter_that_is_started_again_is_in_use_within_5_s() -> None:
             with serve_tcp(far(settings("east")), port=port):
                 wait_until(lambda: seen.is_online("east"), "the inverter", 5)
             wait_until(lambda: seen.presence["east"] is Presence.OFFLINE, "the loss")
+
+
+def test_a_converter_that_dials_in_is_asked_and_asked_again_after_a_new_call() -> None:
+    port = free_port()
+    device = replace(settings("east"), every_s=0.5)
+    with polling(f"listen://127.0.0.1:{port}", Aurora, device) as seen:
+        for _ in range(2):
+            wait_until(lambda: seen.presence.get("east") is Presence.OFFLINE, "nobody")
+            with serve_dialling(far(settings("east")), "127.0.0.1", port):
+                wait_until(lambda: seen.is_online("east"), "the inverter", 5)
 
 
 def test_one_dead_inverter_leaves_the_others_their_turns() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from heliobus.dialled import Dialled
 from heliobus.errors import FrameError
 from heliobus.link import Link, ask, open_link
 
@@ -101,6 +102,29 @@ class Bus:
         return found
 
 
+class DialledBus(Bus):
+    """The line behind a serial server that dials in, whose port stays open."""
+
+    def __init__(self, link: Dialled) -> None:
+        super().__init__(link)
+        self._port = link
+
+    def renew(self) -> None:
+        """Let go of a connection that has failed: what is behind the next one is not known."""
+        self._port.renew()
+        self.serials.clear()
+        self.in_step = False
+
+    def look(self) -> None:
+        """Raise LinkError where another has called meanwhile."""
+        self._port.look()
+
+    def judge(self, *, answers: bool) -> None:
+        """Learn whether any inverter answers."""
+        self._port.judge(answers=answers)
+
+
 def open_bus(url: str) -> Bus:
     """Open the way to inverters. Raise LinkError."""
-    return Bus(open_link(url, line={"baud": str(BAUD)}))
+    link = open_link(url, line={"baud": str(BAUD)})
+    return DialledBus(link) if isinstance(link, Dialled) else Bus(link)
