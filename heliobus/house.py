@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from threading import RLock
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from heliobus.counters import Counters
@@ -211,12 +210,7 @@ class House:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Let others look."""
         self._leave()
 
