@@ -220,10 +220,10 @@ class Polled:
         self.error = error
         self._carried.pop(group.name, None)
         self._failures[group.name] += 1
-        if math.isinf(group.every_s):
-            self._due_s[group.name] = now_s + LONGEST_BACK_OFF_S
-            return
-        self._due_s[group.name] = max(self._due_s[group.name], now_s + self.pause_s(group))
+        due_s = self._due_s[group.name]
+        if group.name != self.beat.name:  # what has turns of five minutes is not missed for so long
+            due_s = min(due_s, now_s + LONGEST_BACK_OFF_S)
+        self._due_s[group.name] = max(due_s, now_s + self.pause_s(group))
 
     def pause_s(self, group: Group) -> float:
         """Give for how long a group is let be after its failures, 0 where there are none."""

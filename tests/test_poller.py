@@ -195,6 +195,17 @@ def test_a_group_that_is_asked_once_and_fails_is_asked_again_a_minute_later() ->
     assert plan.times("once")[1] - plan.times("once")[0] >= 60
 
 
+def test_a_group_that_is_seldom_asked_and_fails_is_asked_again_a_minute_later() -> None:
+    slow = Group("slow", 300.0, 0.2)
+    fails = iter([-0.2])
+    plan = Plan(
+        polled(groups=[BEAT, slow]),
+        takes=lambda _, group: group.wire_s if group is BEAT else next(fails, 0.2),
+    ).run(1000)
+    waits = [b - a for a, b in pairwise(plan.times("slow"))]
+    assert waits[:3] == pytest.approx([60.0, 300.0, 300.0], abs=6.0)
+
+
 def test_a_slow_group_that_never_answers_costs_one_timeout_per_back_off() -> None:
     slow = Group("slow", 10.0, 0.2)
     plan = Plan(
