@@ -153,6 +153,19 @@ def test_through_the_night_a_total_keeps_what_cannot_change() -> None:
     assert "yield_kwh" not in morning  # until the counters are asked
 
 
+def test_who_slept_before_a_port_was_gone_is_in_no_sum_before_it_is_asked() -> None:
+    roof = Roof(*DEVICES, clock=Clock(MIDNIGHT_S + 19 * 3600.0 - 480))
+    for name in ("east", "west"):
+        roof.poll(name)
+    roof.clock.now_s += 4 * 3600.0
+    for name in ("east", "west"):
+        assert roof.tries(name) is None
+    assert roof.poll("all")["output_w"] == 0.0
+    with serve_pty(roof.far, baud=19200) as service:
+        Aurora.open_link(service.url, list(roof.bridges.values())).close()
+    assert roof.poll("all") == {"mode": "unknown"}
+
+
 def test_a_total_keeps_its_beat_while_another_times_out() -> None:
     simulator = far(*DEVICES)
     simulator.inverters["west"].awake = False

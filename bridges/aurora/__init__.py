@@ -113,6 +113,7 @@ class Aurora:
         """Open the way to these devices. Raise LinkError."""
         for device in devices:
             device.join(devices)
+            device.doubt()
         return open_bus(url)
 
     @property
@@ -182,6 +183,10 @@ class Aurora:
         with suppress(FrameError):
             alarms = self._asker.whole(link, partial(self._asker.may, link, _ALARMS))
             self._events += _events(alarms)
+
+    def doubt(self) -> None:
+        """Have said nothing yet over a port that was just opened: it may be day again."""
+        self._said = Said(self.name)
 
     def forget(self) -> None:
         """Doubt what was learned: another inverter may be there. Who sleeps, sleeps on."""
