@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -62,6 +62,12 @@ def free_port() -> int:
             port = random.randrange(16384, 32768)
             probe.bind((HOST, port))
             return port
+
+
+def flips(frame: bytes) -> Iterator[bytes]:
+    """Give a frame with one bit of it wrong, each bit in its turn."""
+    number = int.from_bytes(frame)
+    return ((number ^ 1 << bit).to_bytes(len(frame)) for bit in range(8 * len(frame)))
 
 
 def vectors_folder() -> Path | None:

@@ -9,7 +9,7 @@ import pytest
 from bridges.aurora import decode_line
 from bridges.aurora.frame import take_answer
 from heliobus.errors import FrameError
-from tests.helpers import further_vectors
+from tests.helpers import flips, further_vectors
 
 OURS = Path(__file__).parent.parent / "bridges" / "aurora" / "vectors"
 
@@ -57,11 +57,9 @@ def test_every_answer_can_come_in_any_pieces(vector: dict[str, Any]) -> None:
 def test_no_answer_with_a_flipped_bit_is_taken(vector: dict[str, Any]) -> None:
     whole = bytes.fromhex(vector["response_hex"])
     asked = _bytes(vector["request_hex"])
-    for bit in range(8 * len(whole)):
-        flipped = bytearray(whole)
-        flipped[bit // 8] ^= 1 << bit % 8
+    for flipped in flips(whole):
         with pytest.raises(FrameError):
-            decode_line(asked, bytes(flipped))
+            decode_line(asked, flipped)
 
 
 # ------------------------------------------------ the further vectors have names of their own

@@ -13,7 +13,7 @@ from heliobus.link import Echo, Silence
 from heliobus.master import Manner, Master, open_master
 from heliobus.modbus import Read, Refused, rtu
 from heliobus.simulation import serve_pty
-from tests.helpers import wait_until
+from tests.helpers import flips, wait_until
 from tests.modbus_far import CLOSE, Far, closed_while_it_waits, far_pty, far_tcp, master_of, mbap
 
 # An Eastron SDM230 asked for its imported energy: an exchange on the bus of a Solax inverter.
@@ -73,9 +73,7 @@ def test_noise_within_an_answer_is_no_answer() -> None:
 
 
 def test_an_answer_with_any_bit_wrong_is_no_answer() -> None:
-    harmed = [
-        (int.from_bytes(ANSWER) ^ 1 << bit).to_bytes(len(ANSWER)) for bit in range(8 * len(ANSWER))
-    ]
+    harmed = list(flips(ANSWER))
     with line(*([one] for one in harmed)) as (far, master):
         for _ in harmed:
             with pytest.raises(FrameError):

@@ -14,7 +14,7 @@ import pytest
 from heliobus.errors import ConfigError, FrameError, LinkError
 from heliobus.link import ask, open_link
 from heliobus.simulation import Faults, Service, serve_hidraw, serve_pty, serve_tcp
-from tests.test_line import Clerk
+from tests.test_line import Clerk, taker
 
 
 class Fixed:
@@ -25,22 +25,6 @@ class Fixed:
 
     def take(self, data: bytes) -> bytes:
         return self.answer if data.endswith(b"\r") else b""
-
-
-def taker(number: int) -> Callable[[bytes], tuple[bytes, int] | None]:
-    """Take the answer to question `number`, by its content and its checksum."""
-
-    def take(data: bytes) -> tuple[bytes, int] | None:
-        start = data.rfind(b"(")
-        frame, end, _ = data[start:].partition(b"\r")
-        if start < 0 or not end:
-            return None
-        wanted = b"(%d:fine%02x" % (number, sum(b"?%d" % number) % 256)
-        if frame != wanted:
-            raise FrameError(f"found {frame!r}, expected {wanted!r}")
-        return frame, start + len(frame) + 1
-
-    return take
 
 
 def anything(data: bytes) -> tuple[bytes, int] | None:
