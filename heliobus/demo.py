@@ -18,84 +18,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
 
-from heliobus import contract, simulated_site, tally, watch
+from heliobus import contract, household, simulated_site, tally, watch
 from heliobus.bus import Bus, Message
 from heliobus.errors import ConfigError, FrameError
 from heliobus.guard import EXIT_FAILED, EXIT_STOPPED, stop_on
 from heliobus.own_broker import OwnBroker
 from heliobus.process import Lock, run_component
 from heliobus.sample import load_object, time_text
-from heliobus.settings import (
-    BridgeSettings,
-    DeviceSettings,
-    Settings,
-    SinkSettings,
-)
+from heliobus.settings import Settings
 from heliobus.simulated_site import ARCHIVE, HOUSE, SimulatedSite
 from heliobus.supervisor import Supervisor
 from heliobus.topics import Topics
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 2.0
-_EVERY_S = {"aurora": 3.0}  # three on one line take two seconds
 DRAIN_S = 10.0
 START_S = 15.0
 USUAL_PORT = 1883
-# In the demo a day takes twelve minutes, and it begins in the morning. The clock goes in steps, so
-# that what was asked one after the other is still of one moment, and adds up.
-FASTER = 120.0
-HOLD_S = 6.0
-_MORNING_S = 9 * 3600.0
-_DAY_S = 86400.0
-# So long may a machine be busy with the rest of the house before an answer counts as missing.
-_PATIENCE_S = 5.0
-
-_TRISTAR: Final[Mapping[str, Any]] = {
-    "profile": "morningstar_tristar_mppt",
-    "connect": "per_request",
-}
-_ROOF, _XCOM = "serial:///dev/ttyUSB3?baud=19200", "serial:///dev/ttyUSB4?baud=38400&parity=E"
-_ONCE = {"retries": 0}  # or falling asleep takes them a minute
-_Described = Mapping[str, tuple[str, Mapping[str, Any]]]
-# Bridge: its type, and of each device the link and the options. Nothing of it is there.
-HOUSEHOLD: Final[Mapping[str, tuple[str, _Described]]] = {
-    "axpert": ("voltronic", {
-        "inverter": ("serial:///dev/ttyUSB0?baud=2400", {"layout": "pi30"}),
-    }),
-    "chargers": ("modbus", {
-        f"tristar_{at}": (f"tcp://192.0.2.{100 + at}:502", _TRISTAR) for at in (1, 2)
-    }),
-    "outback": ("sunspec", {"mate3s": ("tcp://192.0.2.90:502", {"simulate": "mate3s"})}),
-    "meters": ("modbus", {
-        "house": ("serial:///dev/ttyUSB1?baud=9600", {"profile": "eastron_sdm230", "role": "load"}),
-    }),
-    "daly": ("daly", {"bank": ("serial:///dev/ttyUSB2?baud=9600", {})}),
-    "can": ("can", {"pylontech": ("can:slcan//dev/ttyACM0?bitrate=500000", {})}),
-    "aurora": ("aurora", {
-        "east": (_ROOF, {"address": 2, **_ONCE}),
-        "south": (_ROOF, {"address": 3, **_ONCE}),
-        "west": (_ROOF, {"address": 4, **_ONCE}),
-        "roof": (_ROOF, {"total": "all"}),
-    }),
-    "studer": ("studer", {"xcom": (_XCOM, {"slow": HOLD_S})}),
-    "opendtu": ("mqtt", {
-        "shed": ("", {"id": "114172608275"}),
-        "barn": ("", {"id": "116172608276"}),
-    }),
-}  # fmt: skip
-_OF_BRIDGES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "opendtu": {"map": "opendtu", "simulate": "quick"}
-}
-ABOUT: Final = (
-    "an Axpert, two TriStars, a MATE3S and all at its hub, an SDM230 meter, a Daly and a",
-    "Pylontech battery, three Auroras, an Xcom with XT, VarioTracks and battery, an OpenDTU",
-)
 
 
 def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
@@ -109,7 +51,7 @@ def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
     result = EXIT_STOPPED
     try:
         with Lock(folder, "demo"):
-            result = Demo(installation(folder), port).run(seconds, stop)
+            result = Demo(household.installation(folder), port).run(seconds, stop)
     finally:
         if data is None and result == EXIT_STOPPED:
             shutil.rmtree(folder, ignore_errors=True)
@@ -136,44 +78,6 @@ def _folder(data: Path | None) -> Path:
     return data.absolute()
 
 
-def installation(folder: Path) -> Settings:
-    """Give the settings of the demo's installation, as if its devices were there."""
-    return Settings(
-        site="demo",
-        folder=folder,
-        data=folder,
-        bridges={name: _bridge(name, *described) for name, described in HOUSEHOLD.items()},
-        sinks={"archive": SinkSettings("archive", "sql", options={"url": f"sqlite:///{ARCHIVE}"})},
-    )
-
-
-def _bridge(
-    name: str, kind: str, devices: Mapping[str, tuple[str, Mapping[str, Any]]]
-) -> BridgeSettings:
-    return BridgeSettings(
-        name,
-        kind,
-        tuple(
-            DeviceSettings(
-                device,
-                _EVERY_S.get(kind, EVERY_S),
-                link,
-                # A total asks nothing itself.
-                options if "total" in options else {**options, "timeout": _PATIENCE_S},
-            )
-            for device, (link, options) in devices.items()
-        ),
-        options=_OF_BRIDGES.get(name, {}),
-    )
-
-
-def daylight() -> Callable[[], float]:
-    """Give the clock of the devices."""
-    began_s = time.monotonic()
-    today_s = time.time() // _DAY_S * _DAY_S + _MORNING_S
-    return lambda: today_s + FASTER * ((time.monotonic() - began_s) // HOLD_S * HOLD_S)
-
-
 class Demo:
     """The processes of the demo's installation and what they leave to be counted.
 
@@ -181,7 +85,7 @@ class Demo:
     """
 
     def __init__(self, settings: Settings, port: int) -> None:
-        self.site = SimulatedSite(settings, settings.data, clock=daylight())
+        self.site = SimulatedSite(settings, settings.data, clock=household.daylight())
         self._port = port
         self._folder = settings.data
         self._house_note = self._folder / "house.json"
@@ -233,11 +137,10 @@ class Demo:
 
     def _describe(self, broker: str) -> str:
         host, port = self._settings.broker.host, self._settings.broker.port
+        about = "\n         ".join(household.ABOUT)
         return (
             "A simulated house: nothing is connected to this computer. Ctrl-C ends it.\n\n"
-            f"devices  {ABOUT[0]}\n"
-            f"         {ABOUT[1]}\n"
-            f"         their day takes {_DAY_S / FASTER / 60:.0f} minutes\n"
+            f"devices  {about}\n"
             f"broker   {broker} on {host}:{port}; see all that is on it with\n"
             f"         mosquitto_sub -p {port} -v -t 'heliobus/#'\n"
             f"archive  {self._folder}/{ARCHIVE}\n"

@@ -40,11 +40,11 @@ OTHER = """\
 import sys, threading
 from dataclasses import replace
 from pathlib import Path
-from heliobus import demo
+from heliobus import demo, household
 from heliobus.settings import BrokerSettings, BrokerStart, SinkSettings
 
 folder, port = Path(sys.argv[1]), int(sys.argv[2])
-house = demo.Demo(demo.installation(folder), port)
+house = demo.Demo(household.installation(folder), port)
 usual = house.site.settings
 """
 RUN = """\
@@ -52,8 +52,8 @@ house.site.settings = other
 sys.exit(house.run(None, threading.Event()))
 """
 AT_DUSK = """\
-demo._MORNING_S = 18.3 * 3600
-dusk = demo.Demo(demo.installation(folder), port)
+household.MORNING_S = 18.3 * 3600
+dusk = demo.Demo(household.installation(folder), port)
 sys.exit(dusk.run(60.0, threading.Event()))
 """
 EMBEDDED = "other = replace(usual, broker=BrokerSettings(start=BrokerStart.EMBEDDED))\n"

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from heliobus import config, contract, demo
+from heliobus import config, contract, household
 from heliobus.cli import cli
 from heliobus.grouped import Column
 from heliobus.topics import Topics
@@ -209,8 +209,8 @@ def test_the_picture_shows_titles_of_the_contract() -> None:
 
 def test_the_picture_shows_the_whole_house() -> None:
     picture = (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8")
-    named = [name for _, devices in demo.HOUSEHOLD.values() for name in devices]
-    assert [name for name in (*demo.HOUSEHOLD, *named) if name not in picture] == []
+    named = [name for _, devices in household.HOUSEHOLD.values() for name in devices]
+    assert [name for name in (*household.HOUSEHOLD, *named) if name not in picture] == []
 
 
 # ---------------------------------------------------------------------- docs/architecture.md

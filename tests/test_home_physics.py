@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from bridges.mqtt.simulator import Simulator
-from heliobus import components, demo
+from heliobus import components, household
 from heliobus.bridge import check_links
 from heliobus.polled import Member, Polled
 from heliobus.poller import Poller, stop_all
@@ -91,7 +91,7 @@ class Home:
 
     @staticmethod
     def _settings(folder: Path) -> Settings:
-        settings = demo.installation(folder)
+        settings = household.installation(folder)
         bridges = {
             name: quick(bridge)
             for name, bridge in settings.bridges.items()

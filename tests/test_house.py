@@ -25,7 +25,7 @@ LAYERS = (
     "bridge listener sink follower archive history polled poller outbox speaking master guarded rtu"
     " modbus_tcp",
     "component source bridging asking listening intake sinking following",
-    "process supervisor own_broker tally board grouped cells simulated_site",
+    "process supervisor own_broker tally board grouped cells simulated_site household",
     "catalogue check config_docs decode demo docs prepare simulate up watch",
     "cli_options cli_broker cli",
     "__main__",
