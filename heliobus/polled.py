@@ -15,9 +15,7 @@ from heliobus.settings import DeviceSettings
 
 LONGEST_BACK_OFF_S = 60.0
 # A port that is gone costs nobody anything, and is wanted as soon as it is there again.
-LONGEST_REOPEN_S = 4.0
-# A port of ours, into which nobody has dialled, costs not even an attempt.
-LONGEST_RENEW_S = 2.0
+LONGEST_REOPEN_S = 2.0
 # So many beats in a row without an answer: the device counts as offline.
 MISSED_BEATS = 2
 # A group that fits in no gap between beats is asked all the same after waiting so many beats.

@@ -18,7 +18,6 @@ from heliobus.link import Echo, Silence, open_link
 from heliobus.polled import (
     ITSELF,
     LONGEST_BACK_OFF_S,
-    LONGEST_RENEW_S,
     LONGEST_REOPEN_S,
     MISSED_BEATS,
     Member,
@@ -170,7 +169,7 @@ class Poller:
         again_s = back_off_s(self._failures)
         if awake:
             self._faults.report("link", f"{error}; trying again")
-            again_s = min(again_s, LONGEST_RENEW_S if self._link else LONGEST_REOPEN_S)
+            again_s = min(again_s, LONGEST_REOPEN_S)
         self._pause(again_s)
 
     def _serve(self, link: Port) -> None:
@@ -290,7 +289,7 @@ class Poller:
     def _rest(self, link: Port, seconds: float) -> None:
         """Wait; a device that dials in anew does not wait as long as one that is silent."""
         if isinstance(link, Lasting):
-            self._pause(min(seconds, LONGEST_RENEW_S))
+            self._pause(min(seconds, LONGEST_REOPEN_S))
             link.look()
         else:
             self._pause(seconds)

@@ -316,8 +316,8 @@ def test_what_only_listens_is_looked_at_every_few_seconds_however_long_it_is_sil
     for now_s in range(20):
         device.begin(float(now_s))
         device.failed(beat, "silence", float(now_s))
-    assert device.pause_s(beat) == 4.0
-    assert device.next(19.0) == (23.0, beat)
+    assert device.pause_s(beat) == 2.0
+    assert device.next(19.0) == (21.0, beat)
 
 
 def test_what_was_heard_is_counted_for_the_status(adapter: Adapter) -> None:

@@ -731,7 +731,7 @@ class Broken(Letters):
         raise LinkError(f"{link.name}: fails")
 
 
-def test_a_link_that_opens_and_fails_at_once_is_tried_every_four_seconds_at_most(
+def test_a_link_that_opens_and_fails_at_once_is_tried_every_two_seconds_at_most(
     server: Server,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -752,7 +752,7 @@ def test_a_link_that_opens_and_fails_at_once_is_tried_every_four_seconds_at_most
     one = Room(server({}), device)
     waits = [waits_s.get(timeout=10) for _ in range(5)]
     one.poller.stop()
-    assert waits == [1, 2, 4, 4, 4]
+    assert waits == [1, 2, 2, 2, 2]
     assert caplog.text.count("fails; trying again") == 1
     assert "open again" not in caplog.text
 
