@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.stage import Process, memory_mb, processor_s, wait_for
-from heliobus.demo import HOUSEHOLD
+from heliobus.household import HOUSEHOLD
 from tests.helpers import free_port
 
 # The parent, the broker, the devices, the screen and the archive.
