@@ -57,7 +57,7 @@ def run(*, seconds: float | None, port: int | None, data: Path | None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     if result == EXIT_STOPPED:
         where = f"It is kept in {folder}." if data else "It is removed now; --data DIR keeps it."
-        sys.stdout.write(f"All that was measured or heard was stored, once. {where}\n")
+        sys.stdout.write(f"All that was measured was stored, once. {where}\n")
     return result
 
 
@@ -245,7 +245,7 @@ class Demo:
             journaled=rows,
             stored=self._stored(),
         )
-        sys.stdout.write(f"{result}\n")
+        sys.stdout.write(f"{result.note}{result}\n")
         if result.good:
             return EXIT_STOPPED
         sys.stderr.write(f"{self._folder} is kept; demo.log in it may tell what has happened\n")

@@ -24,8 +24,8 @@ _ASLEEP = b'"mode":"asleep"'
 class Tally:
     """The counts of one run.
 
-    `measured`: the answers that the simulated devices have counted; `heard`: what is no answer, of
-    devices that speak by themselves, of sums, and of those asleep. That is as journaled.
+    `measured`: the answers that the simulated devices have counted, and `heard`, which is no answer
+    and as journaled: of devices that speak by themselves, of sums, and of those asleep.
     """
 
     measured: int
@@ -38,8 +38,18 @@ class Tally:
 
     def __str__(self) -> str:
         """Write the line."""
-        names = ("measured", "heard", "published", "stored", "lost", "duplicates", "rewritten")
+        names = ("measured", "published", "stored", "lost", "duplicates", "rewritten")
         return " ".join(f"{name}={getattr(self, name)}" for name in names)
+
+    @property
+    def note(self) -> str:
+        """Say what of the measured no simulated device has counted; "" for nothing."""
+        if not self.heard:
+            return ""
+        return (
+            f"{self.heard} of the {self.measured} were heard: what devices said by themselves,"
+            " sums, and that an inverter sleeps. The simulated devices have counted the others.\n"
+        )
 
     @property
     def good(self) -> bool:
@@ -67,9 +77,10 @@ def compare(
     once, by_itself = Counter(set(log)), set(heard)
     by_device = Counter(device for device, _ in once.keys() - by_itself)
     silent = Counter(device for device, _ in set(asleep) - by_itself) & (by_device - answered)
+    unasked = len(by_itself) + silent.total()
     return Tally(
-        measured=answered.total(),
-        heard=len(by_itself) + silent.total(),
+        measured=answered.total() + unasked,
+        heard=unasked,
         published=published,
         stored=rows.total(),
         lost=(answered - by_device).total() + (once - rows).total(),

@@ -68,7 +68,8 @@ def test_the_line_names_every_count() -> None:
     result = tally.compare(
         measured=measured, published=2, rewritten=1, journaled=[A, B], stored=[A, A]
     )
-    assert str(result) == "measured=3 heard=0 published=2 stored=2 lost=2 duplicates=1 rewritten=1"
+    assert str(result) == "measured=3 published=2 stored=2 lost=2 duplicates=1 rewritten=1"
+    assert not result.note
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,8 @@ def test_what_nobody_asks_for_is_counted_by_the_journal(
         measured={"meter": 1}, heard=journaled, published=0, rewritten=0,
         journaled=[*journaled, meter], stored=[*stored, meter],
     )  # fmt: skip
-    assert (result.measured, result.heard) == (1, len(set(journaled)))
+    assert (result.measured, result.heard) == (1 + len(set(journaled)), len(set(journaled)))
+    assert result.note.startswith(f"{result.heard} of the {result.measured} were heard: ")
     assert (result.lost, result.duplicates) == (lost, duplicates)
 
 
