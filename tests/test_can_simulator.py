@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import can
 import pytest
 
 from bridges.can import Can
@@ -310,3 +311,17 @@ def test_on_a_terminal_nobody_has_to_ask() -> None:
         link.close()
         wait_until(lambda: served.answered, "that it is counted")
         assert served.harmed == 0
+
+
+def test_python_can_hears_a_whole_burst_of_the_simulated_adapter() -> None:
+    device = made()
+    with serve_pty(device, baud=115200) as service:
+        path = service.url.removeprefix("serial://").partition("?")[0]
+        with can.Bus(interface="slcan", channel=path, bitrate=500_000, sleep_after_open=0) as bus:
+            heard: dict[int, bytes] = {}
+            while 0x35E not in heard:
+                message = bus.recv(5.0)
+                assert message is not None, heard
+                heard[message.arbitration_id] = bytes(message.data)
+    assert heard[0x35E] == b"PYLON   "
+    assert list(heard) == [0x351, 0x355, 0x356, 0x359, 0x35C, 0x35E]
