@@ -316,7 +316,7 @@ def test_on_a_terminal_nobody_has_to_ask() -> None:
 def test_python_can_hears_a_whole_burst_of_the_simulated_adapter() -> None:
     device = made()
     with serve_pty(device, baud=115200) as service:
-        path = service.url.removeprefix("serial://").partition("?")[0]
+        path = service.url.removeprefix("can:slcan/").partition("?")[0]
         with can.Bus(interface="slcan", channel=path, bitrate=500_000, sleep_after_open=0) as bus:
             heard: dict[int, bytes] = {}
             while 0x35E not in heard:
