@@ -216,8 +216,9 @@ def _not_known(found: str, known: Mapping[str, object] | tuple[str, ...]) -> str
     """Say that `found` is not known, with the nearest that is, else with all that are."""
     from difflib import get_close_matches
 
-    first = found[:1].upper()  # of a parity that is written out
-    close = get_close_matches(found, known, n=1) or [one for one in known if one == first]
+    # A parity that is written out, a bit rate in thousands.
+    meant = {found[:1].upper(), found.lower().replace("k", "000")}
+    close = [one for one in known if one in meant] or get_close_matches(found, known, n=1)
     if close:
         return f"'{found}' is not known; did you mean '{close[0]}'?"
     if not known:

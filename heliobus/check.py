@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -157,11 +158,12 @@ def _sink_faults(sink: SinkSettings, settings: Settings) -> Iterator[tuple[Place
 
 
 def _devices(bridge: BridgeSettings) -> str:
+    alike = groupby(bridge.devices, key=lambda device: (device.every_s, device.link))
     devices = [
-        device.name
-        + (f" every {device.every_s:g} s" if device.every_s else "")
-        + (f" on {device.link}" if device.link else "")
-        for device in bridge.devices
+        ", ".join(device.name for device in group)
+        + (f" every {every_s:g} s" if every_s else "")
+        + (f" on {link}" if link else "")
+        for (every_s, link), group in alike
     ]
     if components.listens(bridge.type):
         return ", ".join(["devices as they are found", *devices])

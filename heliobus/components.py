@@ -5,7 +5,8 @@ A component is a folder with `__init__.py` and `config.json`:
     {"title": ..., "description": ...,
      "component": {JSON Schema of the component's own keys},
      "device": {JSON Schema of each device's own keys},      bridges only
-     "link": false,                                          only for a bridge without links
+     "link": false,                                          only for a bridge without links;
+                                                             "can" for one on a CAN bus
      "devices": "found",                                     only for a bridge that is a listener
      "parts": true,                                          only for a bridge that is a gateway:
                                                              or the device's key that makes it one

@@ -223,6 +223,16 @@ class _Loader:
                     " device names are unique within a site, choose another",
                 )
             owners.setdefault(device, f"bridges.{bridge}")
+        for bridge, device, options in _devices(values):
+            parts = options.get("parts")
+            for part in parts.values() if isinstance(parts, dict) else ():
+                if part in owners:
+                    self._reader.fault(
+                        ("bridges", bridge, "devices", device, "parts"),
+                        f"the device {part!r} belongs to {owners[part]} already;"
+                        " device names are unique within a site, choose another",
+                    )
+                owners.setdefault(part, f"bridges.{bridge}.devices.{device}")
         for name in values["sinks"] or ():
             if name in (values["bridges"] or ()):
                 self._reader.fault(
@@ -239,12 +249,20 @@ class _Loader:
         for bridge, device, options in _devices(values):
             own = values["bridges"][bridge]
             component = self._component(components.Kind.BRIDGE, str(own.get("type")))
-            needed = component is not None and component.config.get("link") is not False
-            if needed and "link" not in own and "link" not in options and not self._listens(own):
+            if component is None or self._listens(own):
+                continue
+            kind, link = component.config.get("link"), options.get("link", own.get("link"))
+            if kind is not False and "link" not in {*own, *options}:
+                like = "can:socketcan/can0" if kind == "can" else "serial:///dev/ttyUSB0"
                 self._reader.fault(
                     ("bridges", bridge, "devices", device),
-                    "has no link; add one here or to its bridge,"
-                    " such as 'link: serial:///dev/ttyUSB0'",
+                    f"has no link; add one here or to its bridge, such as 'link: {like}'",
+                )
+            if kind != "can" and str(link).startswith("can:"):
+                self._reader.fault(
+                    ("bridges", bridge, "devices", device),
+                    f"link: '{link}' is a CAN bus, which 'type: {component.name}' does not speak;"
+                    " write its serial or network port, such as 'link: serial:///dev/ttyUSB0'",
                 )
 
     def _listens(self, bridge: Mapping[str, Any]) -> bool:

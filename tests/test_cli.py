@@ -144,6 +144,20 @@ def test_check_tells_what_would_run_and_warns(
     ]
 
 
+def test_check_names_devices_together_that_are_asked_alike(
+    run: Callable[..., tuple[int, str, str]], here: Path
+) -> None:
+    (here / "heliobus.yaml").write_text(
+        "site: farm\nbridges:\n  roof:\n    type: aurora\n    link: serial:///dev/nowhere\n"
+        "    devices:\n      east: {address: 2}\n      west: {address: 3}\n"
+        "      barn: {link: 'socket://192.0.2.7:8899', every: 10s}\n"
+    )
+    assert run("check")[1].splitlines()[1] == (
+        "  bridge roof: aurora, east, west every 5 s on serial:///dev/nowhere,"
+        " barn every 10 s on socket://192.0.2.7:8899"
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

@@ -418,6 +418,30 @@ GRID = BRIDGE + "    devices:\n      grid:\n        profile: eastron_sdm230\n"
             " such as 'link: serial:///dev/ttyUSB0'",
         ),
         (
+            "site: farm\nbridges:\n  a:\n    type: can\n    devices:\n      b: {}",
+            "6: bridges.a.devices.b: has no link; add one here or to its bridge,"
+            " such as 'link: can:socketcan/can0'",
+        ),
+        (
+            "site: farm\nbridges:\n  a:\n    type: daly\n    link: can:socketcan/can0\n"
+            "    devices:\n      b: {}",
+            "7: bridges.a.devices.b: link: 'can:socketcan/can0' is a CAN bus, which 'type: daly'"
+            " does not speak; write its serial or network port,"
+            " such as 'link: serial:///dev/ttyUSB0'",
+        ),
+        (
+            GRID + "  b:\n    type: studer\n    link: serial:///dev/ttyUSB0\n    devices:\n"
+            "      xcom:\n        parts: {vt_1: grid}",
+            "14: bridges.b.devices.xcom.parts: the device 'grid' belongs to bridges.a already;"
+            " device names are unique within a site, choose another",
+        ),
+        (
+            "site: farm\nbridges:\n  a:\n    type: studer\n    link: listen://127.0.0.1:4001\n"
+            "    devices:\n      xcom:\n        parts: {vt_1: east, vt_2: east}",
+            "8: bridges.a.devices.xcom.parts: the device 'east' belongs to"
+            " bridges.a.devices.xcom already; device names are unique within a site",
+        ),
+        (
             "site: farm\nbridges:\n  a:\n    type: forecast\n    link: x\n    devices: {b: {}}",
             "5: bridges.a: the key 'link' is not known;"
             " expected one of allow_commands, devices, every, takeover, type",

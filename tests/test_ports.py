@@ -89,6 +89,10 @@ def test_a_url_gives_the_name_for_messages(url: str, name: str) -> None:
         ("serial:///dev/ttyUSB0?baud=2401", "baud '2401' is not known; did you mean '2400'?"),
         ("serial:///dev/ttyUSB0?parity=n", "parity 'n' is not known; did you mean 'N'?"),
         ("serial:///dev/ttyUSB0?parity=even", "parity 'even' is not known; did you mean 'E'?"),
+        (
+            "can:slcan//dev/ttyACM0?bitrate=500k",
+            "bitrate '500k' is not known; did you mean '500000'?",
+        ),
         ("serial:///dev/ttyUSB0?parity=x", "parity 'x' is not known; known are N, E, O, M, S"),
         ("serial:///dev/a?baud=2400&baud=9600", "option 'baud' is given twice; leave one"),
         (
