@@ -220,12 +220,12 @@ class Demo:
         while time.monotonic() < end_s and not wanted <= set(self._stored()):
             time.sleep(0.1)
 
-    def _journaled(self, *, asleep_only: bool = False) -> list[tally.Row]:
+    def _journaled(self, *, silent_only: bool = False) -> list[tally.Row]:
         settings, since_ms = self._settings, self._started_ms
         return [
             row
             for name in settings.bridges
-            for row in tally.journaled(settings, name, since_ms, asleep_only=asleep_only)
+            for row in tally.journaled(settings, name, since_ms, silent_only=silent_only)
         ]
 
     def _stored(self) -> list[tally.Row]:
@@ -240,8 +240,7 @@ class Demo:
             measured=tally.expected(house.get("polls", {}), parts),
             published=screen.get("published", 0),
             rewritten=screen.get("rewritten", 0),
-            heard=heard,
-            asleep=self._journaled(asleep_only=True),
+            heard=[*heard, *self._journaled(silent_only=True)],
             journaled=rows,
             stored=self._stored(),
         )

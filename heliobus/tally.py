@@ -12,12 +12,13 @@ from typing import Any
 from heliobus import health
 from heliobus.contract import Contract
 from heliobus.journal import Journal
-from heliobus.sample import time_text
+from heliobus.sample import parse_sample, time_text
 from heliobus.settings import Settings
 from heliobus.topics import BUS
 
 Row = tuple[str, str]  # device, time as the archive writes it in SQLite
 _ASLEEP = b'"mode":"asleep"'
+_ASLEEP_ONLY = {"mode": "asleep"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,6 @@ def compare(
     *,
     measured: Mapping[str, int],
     heard: Iterable[Row] = (),
-    asleep: Iterable[Row] = (),
     published: int,
     rewritten: int,
     journaled: Iterable[Row],
@@ -71,22 +71,18 @@ def compare(
 
     Lost: answered and not journaled, or journaled and not stored. Duplicate: journaled twice or
     without having been answered, or stored twice or without having been journaled. `heard` is
-    what was journaled of devices that nobody asks, `asleep` what may be of silent ones.
+    what was journaled and is no answer: of devices that nobody asks, and of silent ones.
     """
     log, rows, answered = Counter(journaled), Counter(stored), Counter(measured)
     once, by_itself = Counter(set(log)), set(heard)
     by_device = Counter(device for device, _ in once.keys() - by_itself)
-    silent = Counter(device for device, _ in set(asleep) - by_itself) & (by_device - answered)
-    unasked = len(by_itself) + silent.total()
     return Tally(
-        measured=answered.total() + unasked,
-        heard=unasked,
+        measured=answered.total() + len(by_itself),
+        heard=len(by_itself),
         published=published,
         stored=rows.total(),
         lost=(answered - by_device).total() + (once - rows).total(),
-        duplicates=sum(
-            each.total() for each in (log - once, by_device - answered - silent, rows - once)
-        ),
+        duplicates=sum(each.total() for each in (log - once, by_device - answered, rows - once)),
         rewritten=rewritten,
     )
 
@@ -103,12 +99,12 @@ def expected(polls: Mapping[str, int], parts: Mapping[str, str]) -> dict[str, in
 
 
 def journaled(
-    settings: Settings, name: str, since_ms: int, *, asleep_only: bool = False
+    settings: Settings, name: str, since_ms: int, *, silent_only: bool = False
 ) -> list[Row]:
     """Read what a stopped component has journaled since a time.
 
     A journal's answer may begin some time before what was asked for, so the times are looked at.
-    `asleep_only`: of those that are asleep; some are silent then, and some say it themselves.
+    `silent_only`: that of a device nothing is known but that it sleeps; nobody has answered that.
     """
     journal = Journal(settings.data, name, settings.journal)
     journal.open()
@@ -119,11 +115,16 @@ def journaled(
             rows += [
                 (device, time_text(entry.time_ms))
                 for entry in batch.entries
-                if entry.time_ms >= since_ms and (not asleep_only or _ASLEEP in entry.payload)
+                if entry.time_ms >= since_ms and (not silent_only or _is_silent(entry.payload))
             ]
             after_ms = batch.to_ms
     journal.close()
     return rows
+
+
+def _is_silent(payload: bytes) -> bool:
+    # Most need not be taken apart. Some devices say themselves that they sleep, with all they know.
+    return _ASLEEP in payload and parse_sample("", "", payload).values == _ASLEEP_ONLY
 
 
 def stored(path: Path, contract: Contract, since_ms: int, *, site: str) -> list[Row]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from heliobus import contract, tally
 from heliobus.journal import Journal
-from heliobus.sample import Sample
+from heliobus.sample import Sample, Values
 from heliobus.settings import JournalSettings, Settings, SinkSettings
 from sinks.sql import Sql
 
@@ -95,25 +95,13 @@ def test_what_nobody_asks_for_is_counted_by_the_journal(
     assert (result.lost, result.duplicates) == (lost, duplicates)
 
 
-@pytest.mark.parametrize(
-    ("measured", "asleep", "heard", "lost", "duplicates"),
-    [
-        pytest.param(1, [B, C], 2, 0, 0, id="it was silent while it slept"),
-        pytest.param(3, [B, C], 0, 0, 0, id="it said itself that it sleeps"),
-        pytest.param(2, [B, C], 1, 0, 0, id="it said so once"),
-        pytest.param(1, [B], 1, 0, 1, id="one more was journaled without an answer"),
-        pytest.param(4, [B, C], 0, 1, 0, id="answered and not journaled"),
-    ],
-)
-def test_who_sleeps_need_not_have_answered(
-    measured: int, asleep: Rows, heard: int, lost: int, duplicates: int
-) -> None:
-    rows = [A, B, C]
+def test_what_was_said_of_a_silent_device_makes_up_for_no_lost_answer() -> None:
     result = tally.compare(
-        measured={"inverter": measured}, asleep=asleep, published=0, rewritten=0,
-        journaled=rows, stored=rows,
+        measured={"inverter": 2}, heard=[B, C], published=0, rewritten=0,
+        journaled=[A, B, C], stored=[A, B, C],
     )  # fmt: skip
-    assert (result.heard, result.lost, result.duplicates) == (heard, lost, duplicates)
+    assert (result.measured, result.heard) == (4, 2)
+    assert (result.lost, result.duplicates) == (1, 0)
 
 
 def test_a_loss_of_one_device_is_not_made_up_for_by_another() -> None:
@@ -169,14 +157,22 @@ def test_a_component_that_has_journaled_nothing_has_no_rows(tmp_path: Path) -> N
 def test_what_was_said_of_a_silent_device_is_told_apart(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "aurora", JournalSettings())
     journal.open()
-    for number, mode in enumerate(("running", "asleep", "asleep", "unknown")):
-        one = replace(sample(number), values={"mode": mode, "charge_state": "asleep"})
+    asleep: Values = {"mode": "asleep"}
+    said: tuple[Values, ...] = (
+        {"mode": "running", "charge_state": "asleep"},
+        asleep,
+        {**asleep, "battery_v": 52.1},  # a charger, which says so itself
+        asleep,
+        {"charge_state": "asleep"},
+    )
+    for number, values in enumerate(said):
+        one = replace(sample(number), values=values, marks={"simulated": True})
         journal.append(one, one.payload())
     journal.close()
     settings = Settings("demo", tmp_path, tmp_path)
-    assert len(tally.journaled(settings, "aurora", T0)) == 4
-    found = tally.journaled(settings, "aurora", T0, asleep_only=True)
-    assert [time[-5:-1] for _, time in found] == [".001", ".002"]
+    assert len(tally.journaled(settings, "aurora", T0)) == 5
+    found = tally.journaled(settings, "aurora", T0, silent_only=True)
+    assert [time[-5:-1] for _, time in found] == [".001", ".003"]
 
 
 def test_a_second_run_at_once_is_counted_for_itself(tmp_path: Path) -> None:
