@@ -199,9 +199,13 @@ def test_a_refused_state_fails_with_its_words() -> None:
 def test_a_silent_inverter_costs_one_timeout() -> None:
     roof = Roof(respond=lambda _, __: b"")
     for count in (1, 2, 3):
-        with pytest.raises(Silence, match="no answer to the serial number of address 2 in 1 s"):
+        with pytest.raises(Silence) as failed:
             roof.poll()
         assert len(roof.wire.sent) == count
+        assert str(failed.value) == (
+            "no answer to the serial number of address 2 in 1 s; is it day, and is its address 2?"
+            " See 'No answer?' in bridges/aurora/README.md"
+        )
 
 
 def test_one_that_falls_silent_costs_one_timeout_at_each_turn() -> None:

@@ -380,7 +380,8 @@ def test_a_silent_device_costs_the_others_one_timeout() -> None:
 def test_a_silent_gateway_is_silent() -> None:
     far = house()
     far.silent = True
-    with connected(far, timeout=0.1) as near, pytest.raises(Silence):
+    hint = r"in 0\.1 s; is it on, and the cable right\? See 'No answer\?' in bridges/studer/README"
+    with connected(far, timeout=0.1) as near, pytest.raises(Silence, match=hint):
         near.poll()
 
 

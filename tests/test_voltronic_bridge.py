@@ -307,7 +307,7 @@ def test_another_protocol_that_answers_qpigs_is_found_by_its_identity() -> None:
 @pytest.mark.parametrize(("timeout", "seconds"), [("1500ms", 1.5), (2, 2.0), (0.5, 0.5)])
 def test_the_timeout_is_a_duration_or_seconds(timeout: object, seconds: float) -> None:
     wire = wired(respond=lambda _, __: b"")
-    with pytest.raises(FrameError, match=f"no answer to QPIGS in {seconds:g} s"):
+    with pytest.raises(FrameError, match=f"no answer to QPIGS in {seconds:g} s; is it on, and"):
         alone(timeout=timeout).poll(wire, "status")
 
 

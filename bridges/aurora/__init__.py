@@ -38,6 +38,7 @@ from heliobus.settings import DeviceSettings
 
 __all__ = ["BRIDGE", "Aurora", "decode_line"]
 
+_README = "See 'No answer?' in bridges/aurora/README.md"
 _BITS = 10  # start bit, eight data bits, stop bit
 _THINK_S = 0.02  # an inverter takes about so long to answer
 _EXCHANGE_S = GAP_S + (REQUEST + ANSWER) * _BITS / BAUD + _THINK_S
@@ -171,7 +172,10 @@ class Aurora:
             values = self._asker.whole(link, partial(self._ask, link, group))
         except FrameError as error:
             self._failed(group, error)
-            raise
+            if self._asker.serial or not isinstance(error, Silence | Echo):
+                raise
+            told = f"is it day, and is its address {self.address}? {_README}"
+            raise type(error)(f"{error}; {told}") from error
         if self._who.get("serial", self._asker.serial) != self._asker.serial:
             self._who = {}
         if group == "energy" and self._options.read_alarms:

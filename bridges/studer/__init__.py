@@ -19,7 +19,7 @@ from bridges.studer.objects import FAMILIES, FAST, IDENTITY, SETTINGS, SLOW, Val
 from bridges.studer.reading import Device, Reader
 from heliobus.bridge import Event, Group, Identity, Part, Parts
 from heliobus.errors import ConfigError, FrameError
-from heliobus.exchange import Silence
+from heliobus.exchange import Echo, Silence
 from heliobus.link import Link, open_link
 from heliobus.quantities import seconds
 from heliobus.settings import DeviceSettings
@@ -27,6 +27,7 @@ from heliobus.settings import DeviceSettings
 __all__ = ["BRIDGE", "Studer", "decode_line"]
 
 _ITSELF = ""
+_NEVER_HEARD = "is it on, and the cable right? See 'No answer?' in bridges/studer/README.md"
 _MAKER = "Studer Innotec"
 _TIMEOUT_S = 2.0
 _SLOW_S = 60.0
@@ -99,7 +100,7 @@ class Studer:
         if group == SETTINGS:
             self._look_around(link)
         elif not self._devices:
-            self._add(self._reader.find(link, ()))
+            self._add(self._first(link))
         elif group == SLOW and (missing := self._missing):
             self._add(self._reader.find(link, self._devices, missing))
         found = self._reader.read(link, self._devices, group)
@@ -126,6 +127,15 @@ class Studer:
         return events
 
     # ------------------------------------------------------------------ who is there
+
+    def _first(self, link: Link) -> Sequence[Device]:
+        """Find who is there; say what to look at where nobody ever was."""
+        try:
+            return self._reader.find(link, ())
+        except (Silence, Echo) as error:
+            if any(part.kind for part in self._parts.values()):
+                raise
+            raise type(error)(f"{error}; {_NEVER_HEARD}") from error
 
     def _look_around(self, link: Link) -> None:
         """Find what was added, and hear who all are."""

@@ -25,6 +25,7 @@ __all__ = ["BRIDGE", "Voltronic", "decode_line"]
 _log = logging.getLogger(__name__)
 
 _ITSELF = ""
+_NEVER_HEARD = "is it on, and the cable right? See 'No answer?' in bridges/voltronic/README.md"
 # One that has answered before is doubted at every fourth silence only: it is likely off.
 _DOUBTED = 4
 # What QPIGS says elsewhere on a Revo, and what is computed from it.
@@ -152,10 +153,12 @@ class Voltronic:
                 told = f"it refuses {dialect.status} (NAK); is it starting or updating?"
                 raise FrameError(told) from refusal
             values = self._asker.query(link, self._dialect.status)
-        except Silence:
+        except Silence as error:
             self._silences += 1
             self._may_be_other = self._silences % (_DOUBTED if self._is_met else 1) == 0
-            raise
+            if self._is_met:
+                raise
+            raise Silence(f"{error}; {_NEVER_HEARD}") from error
         self._is_met, self._silences = True, 0
         # In parallel some PI18 units say nothing but zeros here, and the truth by the unit.
         return values if self._dialect is PI30 or _says_anything(values) else {}
