@@ -231,7 +231,7 @@ class _Sim(click.Command):
     metavar="NAME",
     help="Which model to be; a wrong name lists all. For modbus: a profile, by its name or file.",
 )
-@click.option("--unit", type=click.IntRange(0, 255), help="For modbus: its address on the line.")
+@click.option("--unit", type=click.IntRange(0, 255), help="Its number on a line of several.")
 @click.option("--link", type=click.Path(path_type=Path), help="Also give the port this name.")
 def sim(protocol: str, *, faults: str, variant: str | None, unit: int | None, **place: Any) -> int:
     """Be a simulated device: on a serial or TCP port, or a broker."""

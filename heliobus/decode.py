@@ -76,6 +76,8 @@ def _object(line: bytes) -> _Object:
         body = loads(line.decode())
     except UnicodeDecodeError as error:
         raise FrameError(f"not UTF-8 text at byte {error.start}") from error
+    except FrameError as error:
+        raise FrameError(f"{error}; 'heliobus decode --help' shows what a line is") from error
     if not isinstance(body, dict):
         raise FrameError(f"found {type(body).__name__}, expected a JSON object")
     return body

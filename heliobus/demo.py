@@ -148,8 +148,8 @@ class Demo:
         )
 
     def _in_brief(self) -> str:
-        broker = self._settings.broker
-        return f"Ctrl-C ends.  broker {broker.host}:{broker.port}  log {self._log_path}"
+        port = self._settings.broker.port
+        return f"Ctrl-C ends.  day {household.DAY_MIN:.0f} min  port {port}  log {self._log_path}"
 
     # ------------------------------------------------------------------ the processes
 

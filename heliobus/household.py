@@ -15,6 +15,7 @@ _EVERY_S: Final = {"aurora": 6.0}
 # In the demo a day takes twelve minutes, and it begins in the morning. The clock goes in steps, so
 # that what was asked one after the other is still of one moment, and adds up.
 FASTER = 120.0
+DAY_MIN = DAY_S / FASTER / 60
 HOLD_S = 6.0
 MORNING_S = 9 * 3600.0
 # So long may a machine be busy with the rest of the house before an answer counts as missing.
@@ -59,7 +60,7 @@ _OF_BRIDGES: Final[Mapping[str, Mapping[str, Any]]] = {
 ABOUT: Final = (
     "an Axpert, two TriStars, a MATE3S and all at its hub, an SDM230 meter, a Daly and a",
     "Pylontech battery, three Auroras, an Xcom with XT, VarioTracks and battery, an OpenDTU",
-    f"their day takes {DAY_S / FASTER / 60:.0f} minutes",
+    f"their day takes {DAY_MIN:.0f} minutes",
 )
 
 

@@ -116,6 +116,11 @@ def test_alone_it_begins_by_day() -> None:
     assert simulator.plays == {"uno": "uno"}
 
 
+def test_an_address_that_no_inverter_has_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unit: found 64, expected an address from 1 to 63"):
+        SIMULATOR("uno", unit=64)
+
+
 def test_a_model_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ConfigError, match="--model: found 'pvi', expected one of pvi36, trio, uno"):
         SIMULATOR("pvi")
@@ -138,7 +143,7 @@ def test_a_sum_is_nothing_at_the_far_end() -> None:
     devices = [settings("east"), DeviceSettings("all", 10.0, "memory:", {"total": "all"})]
     simulator = simulate(devices, house=House(lambda: NOON_S))
     assert simulator.polls == {"east": 0}
-    assert simulator.plays == {"east": "pvi36", "all": "sum"}
+    assert simulator.plays == {"east": "pvi36", "all": "sum of others"}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -385,6 +385,11 @@ def test_decoding_an_unknown_protocol_suggests_another() -> None:
             "request: found [], expected hexadecimal bytes such as 28 30",
         ),
         (b"[" * 5000, "not JSON: maximum recursion depth exceeded"),
+        (
+            b"28 30",
+            "not JSON: Extra data: line 1 column 4 (char 3); found '28 30';"
+            " 'heliobus decode --help' shows what a line is",
+        ),
     ],
 )
 def test_a_line_that_is_no_capture_is_refused(line: bytes, error: str) -> None:

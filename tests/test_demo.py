@@ -346,7 +346,7 @@ def test_the_table_fits_its_terminal_which_is_given_back(place: Path) -> None:
         terminal.resize(100, 40)
         table = terminal.wait_for("charger  ", *DEVICES, "online: ", *BRIDGES, width=100)
         assert len(table) <= 40
-        assert re.match(r"Ctrl-C ends\.  broker 127\.0\.0\.1:\d+  log /", table[1])
+        assert re.match(r"Ctrl-C ends\.  day 12 min  port \d+  log /", table[1])
         assert f"{BOLD}inverter{PLAIN}" in re.sub(" +", "", terminal.written)
         terminal.resize(120, 160)
         table = terminal.wait_for("Battery voltage", *DEVICES, width=120)

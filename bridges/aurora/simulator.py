@@ -16,7 +16,7 @@ from heliobus.settings import DeviceSettings
 
 __all__ = ["SIMULATOR", "VARIANTS", "Simulator", "simulate", "simulator"]
 
-_USUAL, _ADDRESS = "pvi36", 2
+_USUAL, _ADDRESS, _MOST = "pvi36", 2, 63
 _MORNING_H, _HOUR_S = 11, 3600.0
 
 
@@ -79,6 +79,8 @@ def simulator(
     house = House(_by_day())
     inverter = Inverter(variant, _variant(variant, "--model"), house)
     address = _ADDRESS if unit is None else unit
+    if not 1 <= address <= _MOST:
+        raise ConfigError(f"unit: found {address}, expected an address from 1 to {_MOST}")
     return Simulator({variant: (address, inverter)}, plays={variant: variant}, faults=faults)
 
 
@@ -90,7 +92,7 @@ def simulate(
     for device in devices:
         options = device.options
         if options.get("total"):
-            plays[device.name] = "sum"
+            plays[device.name] = "sum of others"
             continue
         plays[device.name] = variant = str(options.get("simulate", _USUAL))
         inverter = Inverter(device.name, _variant(variant, f"{device.name}: simulate"), house)
