@@ -41,7 +41,7 @@ _USUAL_PEAK_W = 5200.0
 _PEAK_PER_LOAD_W = 4000.0  # so that a summer day fills the battery after noon
 _USUAL_WH, _HOURS_OF_PEAK = 15_360.0, 3.0
 _CHARGE_RATE, _MAINS_CHARGE = 0.4, 0.3  # of the capacity in an hour, of that by the mains
-_SCALES, _DAWN = (0.4, 3.0), 0.01
+_SCALES, _DAWN = (0.4, 3.0), 0.018
 _UNSEEN = "not shown"  # no device can have this name
 
 
@@ -225,7 +225,7 @@ class House:
 
     @property
     def night(self) -> bool:
-        """Say whether the sun is down."""
+        """Say whether the sun is too low for panels to give anything."""
         return self.sun < _DAWN
 
     @property
@@ -336,8 +336,9 @@ class House:
     def _flow(self) -> None:
         """Balance the powers of this moment."""
         self.sun = self._sun()
+        light = 0.0 if self.night else self.sun
         for array in self._arrays.values():
-            array.possible_w = array.peak_w * self.sun * (0.95 + 0.05 * chance(array.name))
+            array.possible_w = array.peak_w * light * (0.95 + 0.05 * chance(array.name))
         for inverter in self._inverters.values():
             inverter.load_w = self._load_w(inverter.name)
         self.load_w = sum(inverter.load_w for inverter in self._inverters.values())

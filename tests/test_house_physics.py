@@ -141,6 +141,16 @@ def test_there_is_no_sun_at_night(members: dict[str, int]) -> None:
     assert home.at(MIDNIGHT_S + DAY_S + 36 * HOUR_S).pv_w > 500
 
 
+def test_panels_give_nothing_while_their_converters_sleep() -> None:
+    home = Home(**WHOLE)
+    seen = set()
+    for minute in range(60):
+        house = home.at(MIDNIGHT_S + DAY_S + 18 * HOUR_S + 60.0 * minute)
+        seen.add(house.night)
+        assert all((array.w > 0) is not house.night for array in home.arrays)
+    assert seen == {False, True}
+
+
 def test_an_empty_battery_calls_the_mains_which_carries_the_loads_and_charges() -> None:
     home = Home(**WHOLE, now_s=MIDNIGHT_S + 23 * HOUR_S)
     home.at(MIDNIGHT_S + 23 * HOUR_S).soc = 0.151

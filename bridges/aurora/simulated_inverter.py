@@ -15,7 +15,9 @@ from heliobus.house import House, wander
 _EPOCH_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _NO_COMMAND, _NO_VARIABLE = 51, 52
 RUN: Final = 6
-# As the sun rises: its share of a clear noon below which each global state holds, and the alarm.
+# As the sun rises: its share of a clear noon with which one wakes up, and those below which each
+# global state holds, and the alarm. All of that is before the panels give anything.
+_WAKES = 0.01
 _DAWN = ((0.012, 30, 1), (0.014, 1, 1), (0.017, 2, 0))
 _VOLTS, _HERTZ = 230.0, 50.0  # of a house that is off the mains
 _KEPT_ALARMS = 4
@@ -110,7 +112,7 @@ class Inverter:
     # ------------------------------------------------------------------ what it says
 
     def _sleeps(self) -> bool:
-        return self._house.night if self.awake is None else not self.awake
+        return self._house.sun < _WAKES if self.awake is None else not self.awake
 
     def _state(self) -> tuple[int, int]:
         """Give the global state and the alarm of this moment."""
