@@ -425,9 +425,17 @@ def test_a_capture_that_is_not_there_is_said(tmp_path: Path) -> None:
         opened(f"can:candump/{tmp_path}/no.log", bridge())
 
 
+@pytest.mark.parametrize("text", ["", "\n", "root:x:0:0:root:/root:/bin/bash\n"])
+def test_a_file_that_is_no_capture_is_said(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "passwd"
+    path.write_text(text)
+    with pytest.raises(LinkError, match="passwd: has no line of candump, such as 'can0  355 "):
+        opened(f"can:candump/{path}", bridge())
+
+
 def test_the_end_of_a_capture_does_not_spin(tmp_path: Path) -> None:
     path = tmp_path / "candump.log"
-    path.write_text("")
+    path.write_text("can0  305   [0]\n")
     link = opened(f"can:candump/{path}", bridge())
     reader = f"/proc/self/task/{link._thread.native_id}/stat"  # noqa: SLF001 - its processor time
 
@@ -436,7 +444,8 @@ def test_the_end_of_a_capture_does_not_spin(tmp_path: Path) -> None:
         return int(fields[11]) + int(fields[12])
 
     before = ticks()
-    assert link.take(0.0, time.monotonic() + 1.0) == []
+    assert len(link.take(0.0, time.monotonic() + 1.0)) == 1
+    assert link.take(time.monotonic(), time.monotonic() + 1.0) == []
     assert ticks() - before < 0.5 * os.sysconf("SC_CLK_TCK")
     link.close()
 

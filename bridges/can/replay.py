@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final
@@ -89,14 +90,20 @@ class Replay:
 
 
 def _is_delta(path: Path) -> bool:
-    """Say whether the times are those since the line before, as of `candump -td`: they fall."""
+    """Say whether the times are those since the line before, as of `candump -td`: they fall.
+
+    Raise LinkError where the file is no capture.
+    """
     times = []
     with path.open(errors="replace") as file:
         for text in islice(file, _LOOKED_AT):
-            try:
+            with suppress(FrameError):
                 times.append(candump.read(text).at_s)
-            except FrameError:
-                continue
+    if not times:
+        raise LinkError(
+            f"{path}: has no line of candump, such as 'can0  355   [4]  5D 00 64 00'; record one"
+            " with 'candump -L can0 > FILE'"
+        )
     known = [at_s for at_s in times if at_s is not None]
     return any(later < earlier for earlier, later in pairwise(known))
 
