@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,7 +118,7 @@ class Demo:
                 self._supervise(seconds, stop, broker)
             finally:
                 broker.stop()
-        return self._count()
+        return self.count()
 
     def _supervise(self, seconds: float | None, stop: threading.Event, broker: OwnBroker) -> None:
         end_s = time.monotonic() + seconds if seconds else math.inf
@@ -186,13 +187,15 @@ class Demo:
 
     def _house(self) -> int:
         """Be the devices until SIGTERM; leave how many polls were answered whole."""
-        polls = self.site.play(stop_on(signal.SIGTERM))
-        tally.note(self._house_note, polls=polls)
+        stop = stop_on(signal.SIGTERM)
+        whole = tally.begin(self._house_note)
+        tally.note(self._house_note, whole=whole, polls=self.site.play(stop))
         return EXIT_STOPPED
 
     def _screen(self) -> int:
         """Show the bus until SIGTERM; leave how many samples were on it."""
         stop = stop_on(signal.SIGTERM)
+        whole = tally.begin(self._screen_note)
         counter = _Counter(Topics(self._settings.site), time_text(self._started_ms))
         try:
             watch.show(
@@ -205,6 +208,7 @@ class Demo:
             stop.wait()
         tally.note(
             self._screen_note,
+            whole=whole,
             published=len(counter.seen),
             rewritten=counter.rewritten,
             parts=counter.parts,
@@ -232,7 +236,8 @@ class Demo:
         path, site = self._folder / ARCHIVE, self._settings.site
         return tally.stored(path, self._contract, self._started_ms, site=site)
 
-    def _count(self) -> int:
+    def count(self) -> int:
+        """Compare the counts of what has ended, say what came of it, and give the exit status."""
         house, screen = tally.noted(self._house_note), tally.noted(self._screen_note)
         parts, rows = screen.get("parts", {}), self._journaled()
         heard = [row for row in rows if parts.get(row[0], row[0]) not in self.site.asked]
@@ -244,11 +249,22 @@ class Demo:
             journaled=rows,
             stored=self._stored(),
         )
-        sys.stdout.write(f"{result.note}{result}\n")
-        if result.good:
+        sys.stdout.write(f"{self._never(rows)}{result.note}{result}\n")
+        counting = {"the simulated devices": house, "the screen": screen}
+        killed = [who for who, counts in counting.items() if rows and not counts.get("whole")]
+        if result.good and not killed:
             return EXIT_STOPPED
+        if killed:
+            sys.stderr.write(f"this proves nothing: {' and '.join(killed)} died while counting\n")
         sys.stderr.write(f"{self._folder} is kept; demo.log in it may tell what has happened\n")
         return EXIT_FAILED
+
+    def _never(self, rows: Iterable[tally.Row]) -> str:
+        """Name the devices of which nothing was measured; "" where there are none, or nothing."""
+        there = {device for device, _ in rows}
+        names = [each.name for own in self._settings.bridges.values() for each in own.devices]
+        never = [name for name in names if there and name not in there]
+        return f"Nothing was measured of {', '.join(never)}.\n" if never else ""
 
 
 class _Counter:

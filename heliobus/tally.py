@@ -143,6 +143,15 @@ def stored(path: Path, contract: Contract, since_ms: int, *, site: str) -> list[
     return rows
 
 
+def begin(path: Path) -> bool:
+    """Say whether nobody has begun to count here before; who was killed leaves no counts."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def note(path: Path, **counts: Any) -> None:
     """Leave counts for the process that compares them."""
     path.write_text(json.dumps(counts))

@@ -14,7 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from heliobus import household
+from heliobus.demo import Demo
+from heliobus.journal import Journal
 from heliobus.process import Lock
+from heliobus.sample import Sample
+from heliobus.settings import JournalSettings
 from tests.helpers import ROOT, free_port, lacking, require_program, wait_until
 from tests.terminal import BOLD, PLAIN, on_a_terminal
 
@@ -61,6 +66,17 @@ ELSEWHERE = """\
 options = {"url": "sqlite:///elsewhere.db"}
 other = replace(usual, sinks={"archive": SinkSettings("archive", "sql", options=options)})
 demo.DRAIN_S = 1.0
+"""
+DYING = """\
+import os
+from heliobus import tally
+other = usual
+take = demo._Counter.take
+def die_first(counter, message):
+    if tally.begin(folder / "died"):
+        os._exit(9)
+    take(counter, message)
+demo._Counter.take = die_first
 """
 
 
@@ -267,6 +283,30 @@ def test_a_loss_is_counted_and_kept(place: Path, tmp_path: Path) -> None:
     assert found["stored"] == found["duplicates"] == 0
     assert found["lost"] == found["measured"] > 0
     assert err == f"{tmp_path} is kept; demo.log in it may tell what has happened\n"
+
+
+def test_a_device_that_was_never_measured_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = Demo(household.installation(tmp_path), free_port())
+    for name, bridge in house.site.settings.bridges.items():
+        journal = Journal(tmp_path, name, JournalSettings())
+        journal.open()
+        for device in bridge.devices:
+            if device.name not in {"tristar_2", "west"}:
+                one = Sample("demo", name, device.name, "inverter", 1, None, {"pv_w": 1.0})
+                journal.append(one, one.payload())
+        journal.close()
+    assert house.count() == 1
+    assert capsys.readouterr().out.startswith("Nothing was measured of tristar_2, west.\n")
+
+
+@pytest.mark.slow
+def test_where_who_counts_was_killed_nothing_is_proved(place: Path, tmp_path: Path) -> None:
+    code = ("-c", OTHER + DYING + RUN)
+    status, out, err = measured(start(place, str(tmp_path), str(free_port()), code=code))
+    assert (status, counts(out)["lost"], counts(out)["duplicates"]) == (1, 0, 0)
+    assert err.splitlines()[0] == "this proves nothing: the screen died while counting"
 
 
 def test_a_port_in_use_names_its_holder(place: Path) -> None:

@@ -213,3 +213,10 @@ def test_a_count_is_left_for_another_process(tmp_path: Path) -> None:
     assert tally.noted(note) == {"polls": {"inverter": 17}}
     note.write_text("{")
     assert tally.noted(note) == {}
+
+
+def test_who_counts_after_another_that_left_nothing_knows_it(tmp_path: Path) -> None:
+    path = tmp_path / "house.json"
+    assert tally.begin(path)
+    assert tally.noted(path) == {}
+    assert not tally.begin(path)
