@@ -33,7 +33,7 @@ BATTERIES = ("bank", "pylontech", "mate3s_battery_6", "xcom_bms")
 CHARGERS = ("tristar_1", "tristar_2", "mate3s_charger_4", "mate3s_charger_5")
 TRACKS = ("xcom_vt_1", "xcom_vt_2")
 OUTBACKS = tuple(f"mate3s_inverter_{port}" for port in (1, 2, 3))
-AURORAS = ("east", "south", "west")
+AURORAS = ("south",)  # one of three: a turn of each takes a second
 ASKED = frozenset(
     (*BATTERIES, *CHARGERS, *TRACKS, *OUTBACKS, "inverter", "xcom_xt_1", "house", "mains")
 )
@@ -65,6 +65,7 @@ def quick(bridge: BridgeSettings) -> BridgeSettings:
             ),
         )
         for device in bridge.devices
+        if bridge.type != "aurora" or device.name in (*AURORAS, "roof")
     ]
     return replace(bridge, devices=tuple(devices))
 
