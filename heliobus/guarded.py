@@ -19,6 +19,7 @@ from heliobus.exchange import Silence
 from heliobus.link import Link, open_link
 from heliobus.master import Manner, Master, open_master
 from heliobus.modbus import (
+    HOLDING,
     MOST_REGISTERS,
     SILENT_BEHIND_A_GATEWAY,
     Identify,
@@ -32,6 +33,7 @@ from heliobus.modbus import (
 # A connection that has carried so many answers was meant to be kept. Some devices close each after
 # an answer, or when they have not been asked for a while; many of ours ask for 40 things in a turn.
 _KEPT_ANSWERS = 100
+_NOTHING = Read(0, HOLDING, 0, 0)
 # The other framing is tried after so many silent requests, and so seldom.
 _SILENCES = 2
 _TRY_OTHER_S = 300.0
@@ -56,6 +58,7 @@ class Guarded:
         self._unanswered: dict[int, set[Read]] = defaultdict(set)  # by unit
         self._deaf: set[int] = set()  # units that may know no loop-back
         self._looped: set[int] = set()  # units with a loop-back that may still be answered
+        self._given: dict[int, Read] = {}  # by unit, the longest of which registers were given
         self._fresh = itertools.count(random.randrange(1 << 16))  # noqa: S311 - no secret
         self._heard = False
         self._silences = 0
@@ -68,7 +71,7 @@ class Guarded:
         if any(other.count == read.count for other in self._others(read)):
             self._settle(read, manner)
         try:
-            return read.registers(self._answer(read, manner))
+            registers = read.registers(self._answer(read, manner))
         except Refused as error:
             if error.code in SILENT_BEHIND_A_GATEWAY:
                 self._unanswered[read.unit].add(read)
@@ -79,6 +82,9 @@ class Guarded:
         except (FrameError, LinkError):
             self._unanswered[read.unit].add(read)
             raise
+        if read.count > self._given.get(read.unit, _NOTHING).count:
+            self._given[read.unit] = read
+        return registers
 
     def identify(self, unit: int, manner: Manner) -> Mapping[int, str]:
         """Give the objects of basic device identification. Raise as `read`."""
@@ -131,10 +137,14 @@ class Guarded:
     def _marker(self, read: Read) -> Question:
         """Give a question whose answer cannot be mistaken: a loop-back, else another length."""
         if read.unit in self._deaf:
-            taken = {other.count for other in self._unanswered[read.unit]}
+            taken = {read.count, *(other.count for other in self._unanswered[read.unit])}
+            # Registers that were given before: a refusal could be that of another request.
+            known = self._given.get(read.unit, _NOTHING)
+            if free := set(range(1, known.count)) - taken:
+                return Read(read.unit, known.function, known.start, max(free))
             counts = (*range(read.count - 2, 0, -2), *range(read.count - 1, MOST_REGISTERS + 1))
             for count in counts:
-                if count > 0 and count not in {*taken, read.count}:
+                if count > 0 and count not in taken:
                     return Read(read.unit, read.function, read.start, count)
         data = (next(self._fresh) & 0xFFFF).to_bytes(2)
         return LoopBack(read.unit, data)

@@ -56,7 +56,7 @@ EXPECTED = {
         state_class="measurement",
     ),
     "sensor.inverter_yield": Entity(
-        state="10196.9",
+        state="23266.8",
         name="Inverter Yield",
         device="Inverter",
         unit="kWh",
@@ -72,7 +72,7 @@ EXPECTED = {
         state_class="measurement",
     ),
     "sensor.inverter_pv_2": Entity(
-        state="471",
+        state="1298",
         name="Inverter PV 2",
         device="Inverter PV 2",
         unit="W",

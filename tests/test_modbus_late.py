@@ -13,9 +13,11 @@ from typing import Self
 
 import pytest
 
+from heliobus.address import parse
 from heliobus.errors import FrameError
+from heliobus.guarded import Guarded
 from heliobus.master import Manner, Master
-from heliobus.modbus import Read, Refused, rtu
+from heliobus.modbus import LoopBack, Question, Read, Refused, rtu
 from tests.modbus_far import Far, far_pty, far_tcp, master_of, mbap
 
 ROUNDS = 1000
@@ -126,6 +128,35 @@ WAYS: dict[str, Callable[[Slave], Far]] = {
     "tcp": at_a_port,
     "gateway": behind_a_gateway,
 }
+
+
+class Scripted(Guarded):
+    """A master whose questions are answered as a test says: registers, or an exception."""
+
+    def __init__(self, *answers: int) -> None:
+        super().__init__(parse("tcp://127.0.0.1:1"))
+        self.answers = list(answers)
+        self.asked: list[Question] = []
+
+    def _answer(self, question: Question, manner: Manner) -> bytes:  # noqa: ARG002
+        self.asked.append(question)
+        if code := self.answers.pop(0):
+            raise Refused(f"{question}", code)
+        assert isinstance(question, Read)
+        return bytes([3, 2 * question.count]) + bytes(2 * question.count)
+
+
+def test_the_marker_for_a_unit_without_loop_back_asks_for_what_was_given_before() -> None:
+    # A refusal of the marker could be a late one; behind a gateway it may be very late.
+    manner = Manner(timeout_s=0.0)
+    master = Scripted(0, 11, 11, 0, 0)
+    assert master.read(Read(1, 3, 100, 6), manner) == (0,) * 6
+    for start in (MISSING, 0):
+        with pytest.raises(FrameError):
+            master.read(Read(1, 3, start, 2), manner)
+    assert master.read(Read(1, 3, 0, 2), manner) == (0, 0)
+    assert isinstance(master.asked[2], LoopBack)
+    assert master.asked[3:] == [Read(1, 3, 100, 5), Read(1, 3, 0, 2)]
 
 
 @pytest.mark.slow
