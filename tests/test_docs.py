@@ -1,5 +1,6 @@
 """The pages for people: what they show is true, and where they point there is something."""
 
+import io
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from heliobus import config, contract, household
+from heliobus import check, config, contract, household
 from heliobus.cli import cli
 from heliobus.grouped import Column
 from heliobus.topics import Topics
@@ -128,6 +129,33 @@ def test_every_make_target_that_a_page_names_exists(name: str) -> None:
 
 
 # ---------------------------------------------------------------------- bridges/*/README.md
+
+CONFIGURATIONS = {
+    f"{path.parent.name}: sample.yaml": path.read_text()
+    for path in ROOT.glob("bridges/*/sample.yaml")
+} | {
+    f"{name.removeprefix('bridges/')}: block {at}": block.text
+    for name, page in BY_NAME.items()
+    for at, block in enumerate(blocks(page))
+    if name.startswith("bridges/") and block.text.startswith(("site:", "bridges:"))
+}
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGURATIONS))
+def test_every_configuration_of_a_bridge_is_accepted_as_it_stands(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "mqtt").write_text("secret\n")
+    (tmp_path / "secrets" / "mqtt").chmod(0o600)
+    (tmp_path / "profiles").mkdir()
+    own = (ROOT / "bridges/modbus/profiles/eastron_sdm120.yaml").read_text()
+    (tmp_path / "profiles" / "my_meter.yaml").write_text(own)
+    text, file, out = CONFIGURATIONS[name], tmp_path / "heliobus.yaml", io.StringIO()
+    file.write_text(text if "site:" in text else "site: farm\n" + text)
+    assert check.run(file, out) == 0
+    assert "warning" not in out.getvalue()
+
 
 CAPTURED = [
     (name, shown.text, said.text)

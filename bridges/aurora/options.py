@@ -30,8 +30,6 @@ class Options:
         total = (total,) if isinstance(total, str) else tuple(total)
         if "total" in options and not total:
             raise ConfigError("total: is empty, expected names of inverters, or all")
-        if total and "address" in options:
-            raise ConfigError("address: a sum has none; leave it out, or leave out 'total'")
         return cls(
             address=options.get("address", _ADDRESS),
             timeout_s=seconds(options.get("timeout", _TIMEOUT_S)),
