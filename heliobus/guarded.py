@@ -138,10 +138,11 @@ class Guarded:
         """Give a question whose answer cannot be mistaken: a loop-back, else another length."""
         if read.unit in self._deaf:
             taken = {read.count, *(other.count for other in self._unanswered[read.unit])}
-            # Registers that were given before: a refusal could be that of another request.
+            # The fewest of registers that were given before: a refusal could be that of another
+            # request. Values of two registers are not divided, which some devices refuse.
             known = self._given.get(read.unit, _NOTHING)
-            if free := set(range(1, known.count)) - taken:
-                return Read(read.unit, known.function, known.start, max(free))
+            if free := set(range(2 - known.count % 2, known.count, 2)) - taken:
+                return Read(read.unit, known.function, known.start, min(free))
             counts = (*range(read.count - 2, 0, -2), *range(read.count - 1, MOST_REGISTERS + 1))
             for count in counts:
                 if count > 0 and count not in taken:

@@ -156,7 +156,7 @@ def test_the_marker_for_a_unit_without_loop_back_asks_for_what_was_given_before(
             master.read(Read(1, 3, start, 2), manner)
     assert master.read(Read(1, 3, 0, 2), manner) == (0, 0)
     assert isinstance(master.asked[2], LoopBack)
-    assert master.asked[3:] == [Read(1, 3, 100, 5), Read(1, 3, 0, 2)]
+    assert master.asked[3:] == [Read(1, 3, 100, 4), Read(1, 3, 0, 2)]
 
 
 @pytest.mark.slow
