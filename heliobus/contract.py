@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import fastjsonschema
 
-from heliobus.errors import ConfigError, FrameError
+from heliobus.errors import ConfigError, FrameError, guess
 from heliobus.sample import RESERVED, Value, Values, load_object
 
 Schema = Mapping[str, Any]
@@ -155,6 +155,15 @@ class Contract:
             return None
         known = self.kinds.get(kind) or self.kinds[ANYTHING]
         return found if known.every_field or known.name in found.kinds else None
+
+    def no_field(self, kind: str, name: str) -> str:
+        """Say that a kind has no such field, and what may have been meant."""
+        if self.field(ANYTHING, name):
+            return f"{name!r} is a field, but not of kind {kind}"
+        known = self if self.kinds[kind].every_field else self.kinds[kind]
+        members = (re.sub(r"\[[^]]*\]\[[^]]*\]", "01", f.name) for f in known.families.values())
+        meant = guess(name, [*known.fields, *members])
+        return f"{name!r} is not a field of kind {kind}{meant if 'mean' in meant else ''}"
 
     def unit(self, name: str) -> str:
         """Give the unit that the end of any legal field name states; "" for none."""

@@ -12,7 +12,9 @@ from heliobus.errors import ConfigError, guess
 
 if TYPE_CHECKING:  # at the top it would make chains of imports too long
     from heliobus.checked_yaml import Place, Reader, Schema
+    from heliobus.contract import Contract
 
+_NOT_OF_DEVICES = ("component", "event")
 _MOST = 4  # files that extend one another
 
 
@@ -116,6 +118,39 @@ def finish(sources: Sequence[Source]) -> None:
             faults.append(str(error))
     if faults:
         raise ConfigError("\n".join(faults))
+
+
+class Said:
+    """What a file says, and where it is silent, those that it extends: key by key.
+
+    `own` are the keys that only the first file may say for itself.
+    """
+
+    def __init__(self, sources: Sequence[Source], own: frozenset[str]) -> None:
+        self.values: dict[str, Any] = {}
+        self._first = sources[0]
+        self._by: dict[str, Source] = {}
+        for source in sources:
+            for key, value in source.values.items():
+                is_foreign = key in own and source is not sources[0]
+                if not is_foreign and source.wrote(key) and key not in self._by:
+                    self._by[key] = source
+                    self.values[key] = value
+        for key, value in sources[0].values.items():
+            self.values.setdefault(key, value)
+
+    def fault(self, told: str, *place: str) -> None:
+        """Note a fault in the file that said the key."""
+        self._by.get(place[0], self._first).fault(place, told)
+
+    def kind(self, contract: "Contract") -> str:
+        """Give the kind of its devices, "" where there is none such."""
+        kind = self.values.get("kind")
+        known = [one for one in contract.kinds if one not in _NOT_OF_DEVICES]
+        if kind is None or kind in known:
+            return kind or ""
+        self.fault(f"{kind!r} is not known{guess(kind, known)}", "kind")
+        return ""
 
 
 def _asks_nothing(schema: "Schema", texts: Mapping[str, str]) -> "Schema":

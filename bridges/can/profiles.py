@@ -9,8 +9,7 @@ from bridges.can.frames import EXTENDED, LARGEST_EXTENDED, Caveat, Dialect, Mess
 from bridges.can.rows import Maker, Written
 from heliobus import contract as contracts
 from heliobus.contract import Contract
-from heliobus.errors import guess
-from heliobus.shelf import Shelf, Source, finish
+from heliobus.shelf import Said, Shelf, Source, finish
 
 _SHELF: Final = Shelf(
     Path(__file__).parent / "profiles", "profile", "can_profile.json", "maker: NAME", inherits=True
@@ -18,7 +17,6 @@ _SHELF: Final = Shelf(
 # Of the file itself alone.
 _OWN = frozenset({"extends", "without", "messages", "order", "max_age"})
 _USUAL = ("order", "max_age")  # of the messages of a file that do not say
-_NOT_OF_DEVICES = ("component", "event")
 _HEX_OF_29_BITS = 8  # digits, as candump writes it
 
 
@@ -62,18 +60,12 @@ class _Making:
     def __init__(self, sources: Sequence[Source], contract: Contract) -> None:
         self._sources = sources
         self._contract = contract
-        self._values: dict[str, Any] = {}
-        self._said: dict[str, Source] = {}
-        for source in sources:
-            for key, value in source.values.items():
-                if key not in _OWN and source.wrote(key) and key not in self._said:
-                    self._said[key] = source
-                    self._values[key] = value
+        self._said = Said(sources, _OWN)
 
     def make(self) -> Profile:
         """Make it also of what is wrong, so that all faults are found at once."""
-        values = {key: value for key, value in self._values.items() if value is not None}
-        kind = self._kind()
+        values = {key: value for key, value in self._said.values.items() if value is not None}
+        kind = self._said.kind(self._contract)
         messages = self._messages(kind)
         return Profile(
             name=self._sources[0].path.stem,
@@ -91,17 +83,6 @@ class _Making:
                 if one and one.get("text")
             ),
         )
-
-    def _fault(self, told: str, *place: str) -> None:
-        self._said.get(place[0], self._sources[0]).fault(place, told)
-
-    def _kind(self) -> str:
-        kind = self._values.get("kind")
-        known = [one for one in self._contract.kinds if one not in _NOT_OF_DEVICES]
-        if kind is None or kind in known:
-            return kind or ""
-        self._fault(f"{kind!r} is not known{guess(kind, known)}", "kind")
-        return ""
 
     def _messages(self, kind: str) -> dict[int, Message]:
         """Make the messages in the order of the files, the own ones first.
@@ -146,7 +127,7 @@ class _Making:
 
     def _dialects(self, messages: dict[int, Message]) -> tuple[Dialect, ...]:
         found = []
-        for index, one in enumerate(self._values.get("dialects") or ()):
+        for index, one in enumerate(self._said.values.get("dialects") or ()):
             if one is None or not one.get("text"):
                 continue
             numbers = []
@@ -156,7 +137,7 @@ class _Making:
                     numbers.append(number)
                 elif word is not None:
                     place = ("dialects", f"[{index}]", "ids", f"[{at}]")
-                    self._fault(f"{word!r} is not one of its messages", *place)
+                    self._said.fault(f"{word!r} is not one of its messages", *place)
             found.append(Dialect(one["text"], tuple(numbers)))
         return tuple(found)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Place: TypeAlias = tuple[str, ...]
 
-_ANYTHING = "sensor"  # the kind that may have every field
 _NUMBERS: Final = frozenset(NUMBERS)
 _LISTS: Final = frozenset({"bits", "pair2"})
 _TEXTS: Final = frozenset({"ascii", "version"})
@@ -101,24 +100,12 @@ class Maker:
         name, kind = written.name, self._kind
         known = self._contract.field(kind, name) if kind else None
         if known is None:
-            if kind and self._contract.field(_ANYTHING, name):
-                written.fault(f"{name!r} is a field, but not of kind {kind}", "name")
-            elif kind:
-                meant = guess(name, self._names())
-                meant = meant if "mean" in meant else ""
-                written.fault(f"{name!r} is not a field of kind {kind}{meant}", "name")
+            if kind:
+                written.fault(self._contract.no_field(kind, name), "name")
             return
         if known.type not in ("boolean", "array") and name in {row.name for row in before}:
             written.fault(f"{name!r} is there twice; delete one", "name")
         _check_type(written, known)
-
-    def _names(self) -> Iterator[str]:
-        kind = self._contract.kinds[self._kind]
-        names = self._contract.fields if kind.every_field else kind.fields
-        families = self._contract.families if kind.every_field else kind.families
-        yield from names
-        for family in families.values():
-            yield re.sub(r"\[[^]]*\]\[[^]]*\]", "01", family.name)
 
 
 def _row(written: Written, before: Iterable[Field]) -> Field:

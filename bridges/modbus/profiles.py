@@ -12,14 +12,13 @@ from bridges.modbus.types import TYPES
 from heliobus import contract as contracts
 from heliobus.contract import Contract
 from heliobus.errors import guess
-from heliobus.shelf import Shelf, Source, finish
+from heliobus.shelf import Said, Shelf, Source, finish
 
 _SHELF: Final = Shelf(
     Path(__file__).parent / "profiles", "profile", "profile.json", "maker: NAME", inherits=True
 )
 # Of the file itself alone: they say how it is told from others.
 _OWN = frozenset({"variants", "identified", "extends", "without"})
-_NOT_OF_DEVICES = ("component", "event")
 _NUMBERS = frozenset(name for name, one in TYPES.items() if one.is_number)
 
 
@@ -98,20 +97,11 @@ class _Making:
     def __init__(self, sources: Sequence[Source], contract: Contract) -> None:
         self._sources = sources
         self._contract = contract
-        self._values: dict[str, Any] = {}
-        self._said: dict[str, Source] = {}
-        for source in sources:
-            for key, value in source.values.items():
-                own = key in _OWN and source is not sources[0]
-                if not own and source.wrote(key) and key not in self._said:
-                    self._said[key] = source
-                    self._values[key] = value
-        for key, value in sources[0].values.items():
-            self._values.setdefault(key, value)
+        self._said = Said(sources, _OWN)
 
     def make(self) -> Profile:
         """Make it also of what is wrong, so that all faults are found at once."""
-        kind = self._kind()
+        kind = self._said.kind(self._contract)
         maker = Maker(self._contract, kind, self._defaults())
         scales = self._plain("scales", maker, _NUMBERS)
         identity = self._plain("identity", maker, frozenset(TYPES) - {"bits"})
@@ -131,7 +121,7 @@ class _Making:
         )
 
     def _profile(self, **made: Any) -> Profile:
-        values = {key: value for key, value in self._values.items() if value is not None}
+        values = {key: value for key, value in self._said.values.items() if value is not None}
         path = self._sources[0].path
         return Profile(
             name=path.stem,
@@ -163,34 +153,22 @@ class _Making:
 
     # ------------------------------------------------------------------ single keys
 
-    def _fault(self, told: str, *place: str) -> None:
-        source = self._said.get(place[0], self._sources[0])
-        source.fault(place, told)
-
     def _whole(self, key: str, default: int) -> int:
-        value = self._values.get(key)
+        value = self._said.values.get(key)
         return value if isinstance(value, int) else default
 
-    def _kind(self) -> str:
-        kind = self._values.get("kind")
-        known = [one for one in self._contract.kinds if one not in _NOT_OF_DEVICES]
-        if kind is None or kind in known:
-            return kind or ""
-        self._fault(f"{kind!r} is not known{guess(kind, known)}", "kind")
-        return ""
-
     def _role(self, kind: str) -> str:
-        role: str = self._values.get("role") or ""
+        role: str = self._said.values.get("role") or ""
         if role and kind and kind != "meter":
-            self._fault(f"only a meter has a role, not the kind {kind}; leave it out", "role")
+            self._said.fault(f"only a meter has a role, not the kind {kind}; leave it out", "role")
         return role
 
     def _defaults(self) -> dict[str, Any]:
         usual = {"type": "u16", "function": 3, "words": "big", "bytes": "big"}
-        return {key: self._values.get(key) or value for key, value in usual.items()}
+        return {key: self._said.values.get(key) or value for key, value in usual.items()}
 
     def _probe(self, rows: Sequence[Row], written: Sequence[Written]) -> Row | None:
-        probe = self._values.get("probe")
+        probe = self._said.values.get("probe")
         if not probe or not probe.get("name"):
             return None
         named = [row for row in rows if row.name == probe["name"]]
@@ -198,14 +176,14 @@ class _Making:
             known = {one.name for one in written}
             if probe["name"] not in known:  # else the row itself is wrong
                 told = f"{probe['name']!r} is not one of its rows{guess(probe['name'], known)}"
-                self._fault(told, "probe", "name")
+                self._said.fault(told, "probe", "name")
             return None
         if named[0].type not in _NUMBERS:
             told = f"{probe['name']!r} is of type {named[0].type}, expected a number"
-            self._fault(told, "probe", "name")
+            self._said.fault(told, "probe", "name")
         least, most = probe.get("min"), probe.get("max")
         if least is not None and most is not None and least > most:
-            self._fault(f"found {least:g}, which is above max {most:g}", "probe", "min")
+            self._said.fault(f"found {least:g}, which is above max {most:g}", "probe", "min")
         return replace(named[0], least=least, most=most)
 
     # ------------------------------------------------------------------ rows
@@ -244,7 +222,7 @@ class _Making:
             gone |= {one.name for one in own}
             found = [one for one in found if one.name not in gone] + own
         if not found and self._sources[-1].values.get("registers") == []:
-            self._fault("is empty; add a row such as {name: voltage_v, at: 0}", "registers")
+            self._said.fault("is empty; add a row such as {name: voltage_v, at: 0}", "registers")
         return found
 
     def _without(self, source: Source, known: set[str]) -> set[str]:
@@ -267,7 +245,7 @@ class _Making:
             before = first.setdefault(one.name, one)
             if before is one or not one.name:
                 continue
-            known = self._contract.field(self._values.get("kind") or "", one.name)
+            known = self._contract.field(self._said.values.get("kind") or "", one.name)
             if known is None or known.type != "array":
                 told = f"{one.name!r} is there twice, first in {before.line_for(one)}"
                 one.fault(f"{told}; delete one", "name")

@@ -1,7 +1,6 @@
 """The rows of a profile are made and checked: what is written, against the contract."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 Place: TypeAlias = tuple[str, ...]
 
 _LAST = 65535
-_ANYTHING = "sensor"  # the kind that may have every field
 _NUMBERS: Final = frozenset(name for name, one in TYPES.items() if one.is_number)
 _WHOLE: Final = frozenset(name for name in _NUMBERS if not TYPES[name].is_float)
 # Which types a key goes with.
@@ -106,21 +104,8 @@ class Maker:
         known = self._contract.field(kind, name)
         if known is not None or not name:
             return known
-        if self._contract.field(_ANYTHING, name):
-            written.fault(f"{name!r} is a field, but not of kind {kind}", "name")
-        else:
-            meant = guess(name, self._names())
-            meant = meant if "mean" in meant else ""
-            written.fault(f"{name!r} is not a field of kind {kind}{meant}", "name")
+        written.fault(self._contract.no_field(kind, name), "name")
         return None
-
-    def _names(self) -> Iterator[str]:
-        kind = self._contract.kinds[self._kind]
-        names = self._contract.fields if kind.every_field else kind.fields
-        families = self._contract.families if kind.every_field else kind.families
-        yield from names
-        for family in families.values():
-            yield re.sub(r"\[[^]]*\]\[[^]]*\]", "01", family.name)
 
     def _row(self, written: Written, known: "Field | None") -> Row:
         values = {**{key: self._defaults[key] for key in _DEFAULTS}, **written.values}
