@@ -18,7 +18,7 @@ N = TypeVar("N", bound=ast.AST)
 LAYERS = (
     # words, and logic that needs nothing but words
     "errors sample settings topics quantities faults claims line address exchange ports guard lazy"
-    " whole_file credentials tls paho slcan modbus modbus_slave captured counters house",
+    " whole_file credentials tls paho slcan modbus modbus_slave captured counters house data_file",
     "contract link dialled can_bus clock checked_yaml simulation calling database",
     "journal blocks cursor bus broker_keys config components rejects waiting database_errors wires"
     " health shelf",

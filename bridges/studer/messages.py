@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-import yaml
+from heliobus import data_file
 
 _FILE = Path(__file__).parent / "messages.yaml"
 
@@ -22,7 +22,7 @@ def severity_of(number: int) -> str:
 
 @cache
 def _known() -> Mapping[int, tuple[str, str]]:
-    body = yaml.safe_load(_FILE.read_text())
+    body = data_file.read(_FILE)
     rows = {
         number: (severity, text) for severity in body for number, text in body[severity].items()
     }

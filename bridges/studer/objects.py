@@ -12,9 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-import yaml
-
 from bridges.studer.codec import Format, Question, Type, Value
+from heliobus import data_file
 from heliobus.errors import FrameError
 
 FOLDER = Path(__file__).parent / "objects"
@@ -137,7 +136,7 @@ def _row(row: Mapping[str, Any], infos: range) -> Object:
 
 @cache
 def _family(name: str) -> Family:
-    body = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    body = data_file.read(FOLDER / f"{name}.yaml")
     first, last = body["infos"]
     rows = [_row(row, range(first, last + 1)) for row in body["rows"]]
     objects = MappingProxyType({row.number: row for row in rows})

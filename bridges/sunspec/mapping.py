@@ -11,9 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-import yaml
-
 from bridges.sunspec.codec import Group, Model, Point
+from heliobus import data_file
 
 FOLDER = Path(__file__).parent / "mapping"
 
@@ -159,9 +158,7 @@ def _is_signed(point: Point, maker: Maker) -> bool:
 
 
 def _read(name: str) -> Meanings:
-    # Not yaml.safe_load: the parser in C is ten times as fast, and not everywhere.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    raw = yaml.load((FOLDER / f"{name}.yaml").read_bytes(), Loader=loader)  # noqa: S506 - both are
+    raw = data_file.read(FOLDER / f"{name}.yaml")
     tables = raw["tables"]
     return Meanings(
         models={
