@@ -24,7 +24,7 @@ from bench.stage import environment, memory_mb
 from bridges import aurora, daly, studer, voltronic
 from bridges.aurora.bus import Bus
 from bridges.can import bursts, codec, profiles
-from bridges.studer.codec import Stream
+from bridges.studer.frame import Stream
 from heliobus import components, slcan
 from heliobus.errors import FrameError
 from heliobus.house import DAY_S, House

@@ -6,21 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from bridges.studer import Studer
-from bridges.studer.codec import (
-    GATEWAY,
-    READ,
-    Entry,
-    Error,
-    Format,
-    Frame,
-    Infos,
-    Stream,
-    Type,
-    Value,
-    answer,
-    pack,
-    refusal,
-)
+from bridges.studer.codec import Entry, Format, Infos, Value, pack
+from bridges.studer.frame import GATEWAY, READ, Error, Frame, Stream, Type, answer, refusal
 from bridges.studer.objects import named
 from heliobus.bridge import Event
 from heliobus.sample import Values

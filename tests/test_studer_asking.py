@@ -5,7 +5,7 @@ import time
 import pytest
 
 from bridges.studer.asking import Asker
-from bridges.studer.codec import Frame, Question, Stream, answer, find, request
+from bridges.studer.frame import Frame, Question, Stream, answer, find, request
 from heliobus.exchange import Echo, Silence
 from tests.studer_far import XT, Far, connected
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from bridges.studer import Studer
-from bridges.studer.codec import READ, Question, Type, answer, find, request
+from bridges.studer.frame import READ, Question, Type, answer, find, request
 from heliobus import contract
 from heliobus.bridge import Gateway, Identity, Reporter
 from heliobus.errors import ConfigError, FrameError, LinkError

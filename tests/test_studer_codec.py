@@ -9,23 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridges.studer import asking, codec, frame, reading
-from bridges.studer.codec import (
+from bridges.studer.codec import Entry, Format, Infos, pack, unpack
+from bridges.studer.frame import (
     ERRORS,
     LONGEST,
-    Entry,
-    Format,
     Frame,
-    Infos,
     Question,
     Refused,
     Stream,
     Type,
     answer,
     find,
-    pack,
     refusal,
     request,
-    unpack,
 )
 from heliobus.errors import FrameError
 from tests.helpers import flips

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridges.studer import decode_line
-from bridges.studer.codec import Entry, Frame, Infos, Question, answer, find, refusal, request
+from bridges.studer.codec import Entry, Infos
+from bridges.studer.frame import Frame, Question, answer, find, refusal, request
 from bridges.studer.objects import FAMILIES, IDENTITY, named
 from heliobus import components, contract, decode
 from heliobus.components import Decoding

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridges.studer.codec import Error, Type
+from bridges.studer.frame import Error, Type
 from bridges.studer.messages import severity_of, text_of
 from heliobus import contract
 from tests.studer_far import XT, Far, connected

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bridges.studer import decode_line
-from bridges.studer.codec import Frame, Infos, Question, answer, find, request
+from bridges.studer.codec import Infos
+from bridges.studer.frame import Frame, Question, answer, find, request
 from heliobus import decode
 
 PARAMETER = 2

@@ -10,14 +10,12 @@ from queue import SimpleQueue
 import pytest
 
 from bridges.studer import BRIDGE
-from bridges.studer.codec import (
+from bridges.studer.codec import Entry, Format, Infos, unpack
+from bridges.studer.frame import (
     GATEWAY,
-    Entry,
     Error,
-    Format,
     Frame,
     FrameFlag,
-    Infos,
     Question,
     Refused,
     Type,
@@ -25,7 +23,6 @@ from bridges.studer.codec import (
     checksum,
     find,
     request,
-    unpack,
 )
 from bridges.studer.simulator import SIMULATOR, VARIANTS, Simulator, simulate
 from heliobus import config, contract

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridges.studer import decode_line
-from bridges.studer.codec import Frame, Stream, find
+from bridges.studer.frame import Frame, Stream, find
 from heliobus.errors import FrameError
 from tests.helpers import flips, further_vectors
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from bridges.studer.asking import Asker
-from bridges.studer.codec import GATEWAY, FrameFlag, Question, Refused
 from bridges.studer.decoding import decode_line
+from bridges.studer.frame import GATEWAY, FrameFlag, Question, Refused
 from bridges.studer.log import Log, event
 from bridges.studer.objects import FAMILIES, FAST, IDENTITY, SETTINGS, SLOW, Values
 from bridges.studer.reading import Device, Reader

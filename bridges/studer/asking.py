@@ -10,7 +10,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from bridges.studer.codec import Error, Frame, Infos, Question, Refused, Stream, Type, request
+from bridges.studer.codec import Infos
+from bridges.studer.frame import Error, Frame, Question, Refused, Stream, Type, request
 from bridges.studer.objects import FAMILIES
 from heliobus.exchange import Echo, Silence, Wire
 

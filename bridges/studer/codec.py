@@ -1,6 +1,5 @@
-"""SCOM, the protocol of Studer's Xcom-232i and Xcom-LAN: frames (frame.py), and values in them.
+"""Values in the frames of SCOM, the protocol of Studer's Xcom-232i and Xcom-LAN; see frame.py.
 
-    find(b"...")                                   -> ([Frame(...)], rest)
     unpack(Format.FLOAT, bytes.fromhex("00C04541")) -> 12.359375
 
 No number (NaN) means that there is no value now. Two answers have more than one value: an entry of
@@ -14,60 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Self, TypeAlias
 
-from bridges.studer.frame import (
-    ERRORS,
-    GATEWAY,
-    LONGEST,
-    MOST_INFOS,
-    NO_LOG,
-    NO_VALUE,
-    NOT_NOW,
-    READ,
-    US,
-    Error,
-    Frame,
-    FrameFlag,
-    Question,
-    Refused,
-    Stream,
-    Type,
-    answer,
-    checksum,
-    find,
-    refusal,
-    request,
-)
 from heliobus.errors import FrameError
-
-__all__ = [
-    "ERRORS",
-    "GATEWAY",
-    "LONGEST",
-    "MOST_INFOS",
-    "NOT_NOW",
-    "NO_LOG",
-    "NO_VALUE",
-    "READ",
-    "US",
-    "Entry",
-    "Error",
-    "Format",
-    "Frame",
-    "FrameFlag",
-    "Infos",
-    "Question",
-    "Refused",
-    "Stream",
-    "Type",
-    "Value",
-    "answer",
-    "checksum",
-    "find",
-    "pack",
-    "refusal",
-    "request",
-    "unpack",
-]
 
 Value: TypeAlias = bool | int | float | str
 

@@ -2,17 +2,8 @@
 
 from functools import cache
 
-from bridges.studer.codec import (
-    READ,
-    Entry,
-    Format,
-    Frame,
-    Infos,
-    Type,
-    Value,
-    find,
-    unpack,
-)
+from bridges.studer.codec import Entry, Format, Infos, Value, unpack
+from bridges.studer.frame import READ, Frame, Type, find
 from bridges.studer.messages import text_of
 from bridges.studer.objects import FAMILIES, Object, Values, named
 from heliobus import contract

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from bridges.studer.asking import Asker
-from bridges.studer.codec import NO_LOG, NO_VALUE, Entry, Question, Refused
+from bridges.studer.codec import Entry
+from bridges.studer.frame import NO_LOG, NO_VALUE, Question, Refused
 from bridges.studer.messages import severity_of, text_of
 from heliobus.bridge import Event
 from heliobus.exchange import Wire

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from bridges.studer.codec import Format, Question, Type, Value
+from bridges.studer.codec import Format, Value
+from bridges.studer.frame import Question, Type
 from heliobus import data_file
 from heliobus.errors import FrameError
 

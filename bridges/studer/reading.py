@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bridges.studer.asking import Asker
-from bridges.studer.codec import NOT_NOW, Error, Format, Infos, Question, Refused, Value, unpack
+from bridges.studer.codec import Format, Infos, Value, unpack
+from bridges.studer.frame import NOT_NOW, Error, Question, Refused
 from bridges.studer.objects import FAMILIES, SETTINGS, Family, Object, Values
 from heliobus.errors import FrameError
 from heliobus.exchange import Echo, Silence, Wire

@@ -10,22 +10,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from bridges.studer.codec import (
+from bridges.studer.codec import Entry, Format, Infos, pack
+from bridges.studer.frame import (
     GATEWAY,
     LONGEST,
     MOST_INFOS,
     READ,
-    Entry,
     Error,
-    Format,
     Frame,
     FrameFlag,
-    Infos,
     Question,
     Type,
     answer,
     find,
-    pack,
     refusal,
     request,
 )
